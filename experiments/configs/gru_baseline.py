@@ -1,0 +1,63 @@
+"""The GRU baseline of the benchmark.
+
+Source: the starter kit's notebooks/benchmarks_training.ipynb (ecker-lab/sensorium_2023), which
+trains a rotation-equivariant 2D core with a ConvGRU, a full Gaussian readout and a gaze shifter.
+
+    python experiments/run.py --config=gru_baseline                  demo size, simulated mice
+    python experiments/run.py --config=gru_baseline --data STORE     published size, recordings
+"""
+
+from sensorium_jax import cores, losses, optim, readouts, shifters
+from sensorium_jax.experiment import Data, Experiment
+from sensorium_jax.model import Model
+from sensorium_jax.nn.recurrent import ConvGRU
+
+published = Experiment(
+    model=Model(
+        core=cores.RotationEquivariant(
+            channels=8,
+            rotations=8,
+            layers=4,
+            input_kernel=9,
+            hidden_kernel=7,
+            gamma_input=500.0,
+            gamma_hidden=500_000.0,
+            recurrence=ConvGRU(kernel=9),
+        ),
+        readout=readouts.Gaussian(hidden=30, init_sigma=1.0),
+        shifter=shifters.MLP(layers=3, hidden=5),
+    ),
+    data=Data(frames=80, trials=8, statistics="released"),
+    scaling=losses.Scaling("reference"),
+    optimizer=optim.AdamW(learning_rate=0.005, weight_decay=0.01),
+    plateau=optim.Plateau(patience=5, factor=0.3, rounds=4),
+    epoch_steps=45,
+    max_epochs=200,
+)
+
+# The same architecture, cut down to train in about two minutes on two cores: half the resolution,
+# fewer maps and layers, smaller kernels; a loss that does not grow with the data, with penalties
+# to match; a learning rate that falls to zero by the last step.
+demo = Experiment(
+    model=Model(
+        core=cores.RotationEquivariant(
+            channels=4,
+            rotations=4,
+            layers=2,
+            input_kernel=9,
+            hidden_kernel=5,
+            stride=2,
+            gamma_input=1e-3,
+            gamma_hidden=1e-3,
+            momentum=0.1,
+            recurrence=ConvGRU(kernel=5),
+        ),
+        readout=readouts.Gaussian(hidden=30, init_sigma=0.1),
+        shifter=shifters.MLP(layers=3, hidden=5),
+    ),
+    data=Data(frames=60, trials=4, statistics="pooled"),
+    scaling=losses.Scaling("mean"),
+    optimizer=optim.AdamW(learning_rate=0.01, weight_decay=0.01, schedule="cosine"),
+    epoch_steps=50,
+    max_epochs=6,
+)

@@ -1,0 +1,142 @@
+"""Train a model of mouse visual cortex and score it on every tier.
+
+With no data, the model trains at demo size on three simulated mice: a few minutes on a laptop.
+
+    python experiments/run.py --config=gru_baseline
+
+With recordings converted by data_prep/sensorium_2023.py, it trains at the published size.
+
+    python experiments/run.py --config=gru_baseline --data=STORE
+
+Any field of the config can be changed; the same command again goes on where it stopped.
+
+    python experiments/run.py --config=gru_baseline --set model.core.channels=8 --set seed=1
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import time
+from pathlib import Path
+
+from absl import app, flags
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "experiments" / "configs"
+
+_CONFIG = flags.DEFINE_string("config", "gru_baseline", "a file in experiments/configs, by name")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "where checkpoints and the report go (default: runs/CONFIG-SIZE)"
+)
+_DATA = flags.DEFINE_string(
+    "data",
+    os.environ.get("SENSORIUM_DATA"),
+    "a store made by data_prep/ (default: $SENSORIUM_DATA, else simulated mice)",
+)
+_SET = flags.DEFINE_multi_string("set", [], "change a field: --set model.core.channels=8")
+_SIZE = flags.DEFINE_enum(
+    "size",
+    None,
+    ["demo", "published"],
+    "which size of the config (default: published with data, demo without)",
+)
+_DEVICES = flags.DEFINE_integer(
+    "devices", None, "how many devices share each batch (default: as many as divide it)"
+)
+
+
+def main(argv: list[str]) -> None:
+    """Run the command; bad input ends it with one line and exit code 2."""
+    sys.path.insert(0, str(ROOT))  # so that configs can import each other
+    from sensorium_jax.errors import UserError
+    from sensorium_jax.train import Interrupted
+
+    try:
+        if len(argv) > 1:
+            raise UserError(f"expected only --flags, got {argv[1]!r}; see --help")
+        run()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        detail = f" ({stop})" if str(stop) else ""
+        print(f"Stopped{detail}. Run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+
+
+def run() -> None:
+    """Prepare, train, evaluate, report."""
+    from rich.console import Console
+
+    from sensorium_jax import demo_store, load_recordings, parallel, train
+    from sensorium_jax.experiment import override
+    from sensorium_jax.run import claim
+
+    began = time.monotonic()
+    console = Console()
+    size = _SIZE.value or ("published" if _DATA.value else "demo")
+    if not _DATA.value:
+        console.print(
+            f"No --data given: training at {size} size on three simulated mice. "
+            "Scores below are on simulated neurons, not on mice."
+        )
+    experiment = load_config(_CONFIG.value, size)
+    for assignment in _SET.value:
+        experiment = override(experiment, assignment)
+    use_compilation_cache(console)
+
+    store = Path(_DATA.value).resolve() if _DATA.value else demo_store(console)
+    recordings = load_recordings(store)
+    mesh = parallel.make_mesh(_DEVICES.value or parallel.devices_for(experiment.data.trials))
+    console.print(
+        f"{len(recordings.session_names)} mice from {store}; "
+        f"{mesh.size} of {len(mesh.devices.flat)} {mesh.devices.flat[0].platform} devices"
+    )
+
+    workdir = Path(_WORKDIR.value or f"runs/{_CONFIG.value}-{size}").resolve()
+    claim(workdir, experiment, data=store, sessions=recordings.session_names)
+    console.print(f"Results go to {workdir}")
+    train(experiment, workdir, recordings, mesh=mesh, console=console)
+    report(workdir, console)
+    console.print(f"Done in {time.monotonic() - began:.0f} s.")
+
+
+def load_config(name: str, size: str):
+    """The experiment of a config file: its ``demo`` or ``published``."""
+    from sensorium_jax.errors import UserError
+
+    known = sorted(p.stem for p in CONFIGS.glob("*.py") if p.stem != "__init__")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        raise UserError(f"no config {name!r} in {CONFIGS}; {hint}")
+    return getattr(importlib.import_module(f"experiments.configs.{name}"), size)
+
+
+def report(workdir: Path, console) -> None:
+    """Score the best weights on every tier; table on the terminal, report.json in the workdir."""
+    from sensorium_jax import load_run
+    from sensorium_jax.report import write_json
+
+    result = load_run(workdir).evaluate_all(console)
+    console.print(result.table(title=f"{workdir.name}: best weights"))
+    write_json(workdir / "report.json", result.to_json())
+    console.print(f"Scores by mouse: {workdir / 'report.json'}")
+
+
+def use_compilation_cache(console) -> None:
+    """Keep compiled programs between runs, in the user's cache."""
+    import jax
+    import platformdirs
+
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = platformdirs.user_cache_path("sensorium_jax") / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    console.print(f"Compiled programs are kept in {jax.config.jax_compilation_cache_dir}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,38 @@
+"""Models of mouse visual cortex on the SENSORIUM 2023 benchmark, in JAX.
+
+The names below are imported when first used, so that the data pipeline's workers, which import
+this package too, never load JAX.
+"""
+
+import importlib
+
+from sensorium_jax._version import __version__
+
+_PUBLIC = {
+    "Experiment": "experiment",
+    "Model": "model",
+    "Report": "report",
+    "Run": "run",
+    "UserError": "errors",
+    "demo_store": "demo",
+    "load_recordings": "data.pipeline",
+    "load_run": "run",
+    "make_evaluate": "evaluate",
+    "make_mesh": "parallel",
+    "train": "train",
+}
+_MODULES = ("cores", "readouts", "shifters", "losses", "metrics", "optim", "protocol", "types")
+
+__all__ = ["__version__", *_PUBLIC, *_MODULES]
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,11 @@
+"""Cores: what all neurons of all mice share, from video to feature maps.
+
+A core is a ``flax.linen`` module ``(video [B T H W], behavior [B T 2], pupil_center [B T 2], *,
+train) -> features [B T' h w F]`` on normalised inputs, with ``warmup_frames = T - T'`` (frames
+are dropped at the start, never at the end) and ``penalty(weights) -> []``. Output ``t`` sees no
+input after ``t``.
+"""
+
+from sensorium_jax.cores.equivariant import RotationEquivariant
+
+__all__ = ["RotationEquivariant"]

@@ -1,0 +1,179 @@
+"""``evaluate(params, split) -> Report``: the benchmark's scores, trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+
+from sensorium_jax import parallel, protocol
+from sensorium_jax.data import pipeline
+from sensorium_jax.errors import UserError
+from sensorium_jax.metrics import CorrelationToAverage, SingleTrialCorrelation
+from sensorium_jax.model import Model
+from sensorium_jax.report import ALL, Report, Score
+from sensorium_jax.types import Params
+
+Evaluate = Callable[..., Report]
+
+
+class _Trial(NamedTuple):
+    """The scored frames of one trial, real neurons only, in the official scorer's units."""
+
+    response: np.ndarray  # [T N]
+    prediction: np.ndarray  # [T N]
+    truth: np.ndarray | None  # [T N] the true rate of a simulated mouse
+
+
+class _Tally:
+    """What is summed for one session over a tier, or over one stimulus family of it."""
+
+    def __init__(self, trial: _Trial):
+        n = trial.response.shape[1]
+        sources = ["prediction"] if trial.truth is None else ["prediction", "truth"]
+        self.meters = {s: (SingleTrialCorrelation(n), CorrelationToAverage(n)) for s in sources}
+        self.trials = 0
+
+    def add(self, clip: str, trial: _Trial) -> None:
+        self.trials += 1
+        for source, meters in self.meters.items():
+            for meter in meters:
+                meter.add(clip, trial.response, getattr(trial, source))
+
+    def score(self, *, session: str, tier: str, family: str) -> Score:
+        single, average = (m.correlation() for m in self.meters["prediction"])
+        ceilings = [float(m.correlation().value.mean()) for m in self.meters.get("truth", ())]
+        single_ceiling, average_ceiling = ceilings or (None, None)
+        return Score(
+            session=session,
+            tier=tier,
+            family=family,
+            trials=self.trials,
+            neurons=len(single.value),
+            single_trial=float(single.value.mean()),
+            to_average=float(average.value.mean()),
+            single_trial_ceiling=single_ceiling,
+            to_average_ceiling=average_ceiling,
+            constant=int(single.constant.sum()),
+        )
+
+
+def make_evaluate(
+    model: Model,
+    recordings: pipeline.Recordings,
+    *,
+    mesh: Mesh,
+    statistics: str = "released",
+    trials: int = 4,
+) -> Evaluate:
+    """Build ``evaluate(params, split, *, on_trials=None) -> Report``.
+
+    Args:
+        model: what to evaluate.
+        recordings: the sessions, in the order of the model's readouts.
+        mesh: devices to predict on; ``trials`` must be a multiple of their number.
+        statistics: the kind that the model was trained with.
+        trials: full-length trials of every session predicted at a time.
+
+    ``evaluate`` scores frames 50 to 299 of every trial of a tier whose responses are public, in
+    the official scorer's units: responses and predictions over the released frame-by-frame std
+    (competition site, 2023-09-15). Beside the score of the model stands that of the true rate,
+    where the mice are simulated. ``on_trials(n)`` is told of progress. It raises ``UserError``
+    for a split that does not exist, one whose responses are all withheld, and NaN predictions.
+    """
+    predict = parallel.make_predict_step(model, mesh)
+    own = recordings.statistics(statistics)
+    official = recordings.statistics("released").response.std  # [S f N]
+    neurons, own_device = parallel.replicate((recordings.neurons, own), mesh)
+
+    def evaluate(
+        params: Params, split: str, *, on_trials: Callable[[int], None] = lambda n: None
+    ) -> Report:
+        tallies: dict[tuple[int, str], _Tally] = {}
+        withheld: set[int] = set()
+        for item in pipeline.eval_batches(
+            recordings, split, trials=trials, rate=recordings.simulated
+        ):
+            batch = parallel.shard_batch(item.batch, mesh)
+            rate = np.asarray(predict(params, batch, neurons, own_device))  # [S B T' N]
+            for session, position in zip(*np.nonzero(item.index >= 0), strict=True):
+                table, row = recordings.trials(session), item.index[session, position]
+                if not table.labelled[row]:
+                    withheld.add(int(session))
+                    continue
+                n = int(recordings.neurons.mask[session].sum())
+                trial = _scored(
+                    item,
+                    rate[session, position, :, :n],
+                    at=(session, position),
+                    own=own.response.std[session, :, :n],
+                    official=official[session, :, :n],
+                )
+                for family in (ALL, str(table.family[row])):
+                    tally = tallies.setdefault((int(session), family), _Tally(trial))
+                    tally.add(str(table.clip[row]), trial)
+            on_trials(int((item.index >= 0).sum()))
+        return _report(split, tallies, withheld, recordings.session_names)
+
+    return evaluate
+
+
+def _scored(
+    item: pipeline.EvalBatch,
+    rate: np.ndarray,  # [T' N] in units of ``own``
+    *,
+    at: tuple[int, int],
+    own: np.ndarray,  # [f N]
+    official: np.ndarray,  # [f N]
+) -> _Trial:
+    """Cut one trial to its scored frames, in the official scorer's units."""
+    n = rate.shape[1]
+    length = int(item.batch.frame_mask[at].sum())
+    warmup = item.batch.response.shape[2] - len(rate)
+    if warmup > protocol.SKIP_FRAMES:
+        raise UserError(
+            f"expected a core that drops at most {protocol.SKIP_FRAMES} frames, since frames after "
+            f"that are scored; this one drops {warmup}"
+        )
+    frames = np.arange(protocol.SKIP_FRAMES, length)
+    unit = _at(official, frames)
+    prediction = rate[frames - warmup] * _at(own, frames) / unit
+    if np.isnan(prediction).any():
+        raise UserError(
+            "expected numbers as predictions, got NaN: training diverged or the weights are "
+            "damaged; lower optimizer.learning_rate"
+        )
+    truth = None if item.rate is None else item.rate[at][frames, :n] / unit
+    return _Trial(item.batch.response[at][frames, :n] / unit, prediction, truth)
+
+
+def _at(std: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """The std [f N] of given frames [T]: [T N]; pooled ones have f = 1."""
+    return std[np.minimum(frames, len(std) - 1)]
+
+
+def _report(
+    split: str,
+    tallies: dict[tuple[int, str], _Tally],
+    withheld: set[int],
+    names: Sequence[str],
+) -> Report:
+    if not tallies:
+        raise UserError(
+            f"responses of {split} are withheld in every session, so there is nothing to score; "
+            f"the public tier is {protocol.ORACLE}"
+        )
+    families = sorted({family for _, family in tallies} - {ALL})
+    # A tier of one family would say the same twice.
+    shown = [ALL] if families == [protocol.NATURAL] else [ALL, *families]
+    return Report(
+        tuple(
+            tallies[session, family].score(session=names[session], tier=split, family=family)
+            for family in shown
+            for session in range(len(names))
+            if (session, family) in tallies
+        ),
+        tuple(f"{split}: {names[s]}" for s in sorted(withheld)),
+    )

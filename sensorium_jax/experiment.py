@@ -1,0 +1,172 @@
+"""An experiment is one frozen dataclass; overrides and the run record work on it by field name."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import importlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from sensorium_jax import losses, optim
+from sensorium_jax.errors import UserError
+from sensorium_jax.model import Model
+
+PACKAGE = __name__.partition(".")[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a training batch is made of.
+
+    Attributes:
+        frames: length of the random crops, in frames of 1/30 s.
+        trials: crops of every session in one batch, over all devices.
+        statistics: "released" normalises frame by frame, as the starter kit does; "pooled" by
+            one mean and std over all frames.
+    """
+
+    frames: int = 80
+    trials: int = 8
+    statistics: Literal["released", "pooled"] = "released"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that decides the outcome of a run, but the recording.
+
+    Attributes:
+        model: core, readout and shifter.
+        data: batches.
+        scaling: how the elementwise Poisson loss is reduced.
+        optimizer: the update rule.
+        plateau: when to lower the learning rate and when to stop.
+        epoch_steps: optimiser steps between two scores on the oracle tier.
+        max_epochs: the run ends after so many epochs at the latest.
+        evaluation_trials: full-length trials of every session predicted at a time.
+        seed: of the weights, the batches and the sampled readout positions.
+    """
+
+    model: Model
+    data: Data = Data()
+    scaling: losses.Scaling = losses.Scaling()
+    optimizer: optim.AdamW = optim.AdamW()
+    plateau: optim.Plateau = optim.Plateau()
+    epoch_steps: int = 45
+    max_epochs: int = 200
+    evaluation_trials: int = 4
+    seed: int = 0
+
+
+def override(experiment: Experiment, assignment: str) -> Experiment:
+    """Change one field, as in ``override(e, "model.core.channels=16")``.
+
+    The value is a Python literal; a word that is none is a string.
+
+    Raises:
+        UserError: no such field (the nearest names are given), or a value of another type.
+    """
+    path, equals, text = assignment.partition("=")
+    if not equals:
+        raise UserError(f"expected --set FIELD=VALUE, got {assignment!r}")
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    return _replace(experiment, path.strip().split("."), value, path=path.strip())
+
+
+def _replace(node: Any, names: list[str], value: Any, *, path: str) -> Any:
+    name, *rest = names
+    fields = _fields(node)
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, n=3, cutoff=0.4)
+        known = f"nearest: {', '.join(near)}" if near else f"fields: {', '.join(fields)}"
+        raise UserError(f"no field {name!r} in {type(node).__name__} (of {path!r}); {known}")
+    current = getattr(node, name)
+    if rest:
+        value = _replace(current, rest, value, path=path)
+    else:
+        value = _checked(current, value, path=path)
+    try:
+        return dataclasses.replace(node, **{name: value})
+    except ValueError as error:  # a dataclass that checks its own fields
+        raise UserError(f"{path}: {error}") from None
+
+
+def _checked(current: Any, value: Any, *, path: str) -> Any:
+    if isinstance(current, float) and type(value) is int:
+        return float(value)
+    if dataclasses.is_dataclass(current):
+        if value is None:  # an optional part, such as the shifter
+            return None
+        raise UserError(
+            f"{path} is a {type(current).__name__}: set one of its fields "
+            f"({', '.join(f'{path}.{f}' for f in _fields(current))}), or None to leave it out"
+        )
+    if current is not None and type(value) is not type(current):
+        raise UserError(
+            f"expected a value of type {type(current).__name__} for {path}, "
+            f"like {current!r}; got {value!r}"
+        )
+    return value
+
+
+def _fields(node: Any) -> dict[str, Any]:
+    """A dataclass's fields that a person sets: flax adds two of its own to every module."""
+    if not dataclasses.is_dataclass(node):
+        return {}
+    return {
+        f.name: getattr(node, f.name)
+        for f in dataclasses.fields(node)
+        if f.name not in ("parent", "name")
+    }
+
+
+def to_record(node: Any) -> Any:
+    """An experiment as plain JSON values, from which ``from_record`` builds an equal one."""
+    if not dataclasses.is_dataclass(node):
+        return node
+    kind = type(node)
+    label = f"{kind.__module__.removeprefix(PACKAGE + '.')}.{kind.__qualname__}"
+    return {"type": label, **{k: to_record(v) for k, v in _fields(node).items()}}
+
+
+def from_record(record: Any) -> Any:
+    """Build what ``to_record`` took apart. Only classes of this package are ever looked up."""
+    if isinstance(record, list):
+        return tuple(map(from_record, record))
+    if not isinstance(record, dict):
+        return record
+    module, _, name = record["type"].rpartition(".")
+    kind = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)
+    if not dataclasses.is_dataclass(kind):
+        raise UserError(f"expected the name of a dataclass of {PACKAGE}, got {record['type']!r}")
+    return kind(**{k: from_record(v) for k, v in record.items() if k != "type"})
+
+
+def differences(a: Any, b: Any, *, path: str = "") -> list[str]:
+    """Fields in which two records differ, as "path: a, here b"."""
+    if not (isinstance(a, dict) and isinstance(b, dict)):
+        return [] if a == b else [f"{path}: {a!r}, here {b!r}"]
+    found = []
+    for key in dict.fromkeys([*a, *b]):
+        where = f"{path}.{key}" if path else key
+        found += differences(a.get(key), b.get(key), path=where)
+    return found
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file that this package wrote.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"expected {path}, which is missing; is {path.parent} a run?") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"expected JSON in {path}, which is damaged: {error}") from None

@@ -1,0 +1,51 @@
+"""Losses: elementwise, and reduced once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import jax.numpy as jnp
+
+from sensorium_jax.types import Array, Statistics
+
+EPSILON = 1e-8  # keeps the logarithm of a zero rate finite (neuralpredictors' PoissonLoss)
+
+
+def poisson(rate: Array, response: Array) -> Array:
+    """Negative Poisson log-likelihood up to a term of the response alone, elementwise."""
+    return rate - response * jnp.log(rate + EPSILON)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """How elementwise losses become one number.
+
+    Attributes:
+        kind: "mean" averages over every scored frame of every neuron, so that the loss depends
+            neither on batch size, clip length nor padding. "reference" is the starter kit's: the
+            sum of each session times sqrt(trial files / batch size), summed over sessions, and
+            the penalty counted once a session. The published penalty weights belong to it.
+    """
+
+    kind: Literal["mean", "reference"] = "mean"
+
+    def __post_init__(self):
+        if self.kind not in ("mean", "reference"):
+            raise ValueError(f"expected a scaling of 'mean' or 'reference', got {self.kind!r}")
+
+    def __call__(
+        self, sums: Array, counts: Array, penalty: Array, *, statistics: Statistics, trials: int
+    ) -> Array:
+        """Reduce to a scalar.
+
+        Args:
+            sums: [S] sum of the elementwise loss over each session's batch.
+            counts: [S] number of elements in each sum.
+            penalty: [].
+            statistics: of the sessions, for the number of trial files.
+            trials: batch size B.
+        """
+        if self.kind == "mean":
+            return jnp.sum(sums) / jnp.sum(counts) + penalty
+        return jnp.sum(sums * jnp.sqrt(statistics.trials / trials)) + len(sums) * penalty

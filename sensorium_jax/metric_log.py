@@ -1,0 +1,47 @@
+"""Numbers of a run over time: JSON lines always, TensorBoard when it is installed."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import jax
+
+
+class MetricLog:
+    """Appends to ``<workdir>/metrics.jsonl``; only process 0 writes."""
+
+    def __init__(self, workdir: Path):
+        self._writes = jax.process_index() == 0
+        self._path = workdir / "metrics.jsonl"
+        self._board = _tensorboard(workdir) if self._writes else None
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Log the values of a step."""
+        if not self._writes:
+            return
+        record = {"step": step, "time": round(time.time(), 3), **values}
+        with self._path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def forget_after(self, step: int) -> None:
+        """Drop lines past ``step``: a resumed run computes those steps again."""
+        if not (self._writes and self._path.exists()):
+            return
+        lines = self._path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        beside = self._path.with_suffix(".partial")
+        beside.write_text("".join(kept))
+        beside.replace(self._path)
+
+
+def _tensorboard(workdir: Path):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:  # the extra is not installed; the JSON lines hold the same numbers
+        return None
+    return SummaryWriter(str(workdir / "tensorboard"))

@@ -1,0 +1,214 @@
+"""A model is data plus three pure functions: ``init``, ``apply`` and ``penalty``.
+
+    normalise -> core (shared by all sessions) -> shifter and readout (one set a session) -> rate
+
+Sessions are the leading axis of every batch; the core is mapped over them with shared weights,
+shifter and readout with weights of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+
+from sensorium_jax.types import Array, Batch, Moments, Neurons, Params, PyTree, Statistics
+
+
+class Core(Protocol):
+    """See ``sensorium_jax.cores``."""
+
+    warmup_frames: int
+
+    def __call__(self, video, behavior, pupil_center, *, train): ...  # noqa: D102
+
+    def penalty(self, weights: PyTree) -> Array: ...  # noqa: D102
+
+
+class Readout(Protocol):
+    """See ``sensorium_jax.readouts``; one of its parameters is ``bias`` [N]."""
+
+    def __call__(self, features, neurons, shift, *, train): ...  # noqa: D102
+
+    def penalty(self, weights: PyTree) -> Array: ...  # noqa: D102
+
+
+class Shifter(Protocol):
+    """See ``sensorium_jax.shifters``."""
+
+    def __call__(self, pupil_center, behavior, *, train): ...  # noqa: D102
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What to compute; the weights are elsewhere (``Params``).
+
+    The output is ELU(drive) + 1, a positive rate in units of each neuron's response std
+    (starter kit, ``VideoFiringRateEncoder``).
+    """
+
+    core: Core
+    readout: Readout
+    shifter: Shifter | None = None
+
+
+def init(model: Model, key: Array, batch: Batch, neurons: Neurons) -> Params:
+    """Draw the weights of a model.
+
+    The readout's bias starts where the output equals each neuron's mean response.
+
+    Args:
+        model: what to initialise.
+        key: random key.
+        batch: any batch; only its shapes matter.
+        neurons: of all sessions; ``mean_response`` in units of the response std.
+    """
+    clip = (batch.video.shape[2:], batch.behavior.shape[2:], batch.pupil_center.shape[2:])
+    return _init(model, key, neurons, clip=clip)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "clip"))  # compiles no more than the draws
+def _init(model: Model, key: Array, neurons: Neurons, *, clip: tuple) -> Params:
+    core_key, readout_key, shifter_key = jax.random.split(key, 3)
+    inputs = [jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in clip]
+    core = model.core.lazy_init(core_key, *inputs, train=False)
+    features = jax.eval_shape(functools.partial(model.core.apply, train=False), core, *inputs)
+    sessions = neurons.mask.shape[0]
+
+    def init_readout(key: Array, neurons: Neurons) -> PyTree:
+        return model.readout.lazy_init(key, features, neurons, None, train=False)["params"]
+
+    readout = jax.vmap(init_readout)(jax.random.split(readout_key, sessions), neurons)
+    readout["bias"] = drive_of_rate(neurons.mean_response)
+    weights = {"core": core["params"], "readout": readout}
+    if model.shifter is not None:
+
+        def init_shifter(key: Array) -> PyTree:
+            return model.shifter.lazy_init(key, *inputs[:0:-1], train=False)["params"]
+
+        weights["shifter"] = jax.vmap(init_shifter)(jax.random.split(shifter_key, sessions))
+    return Params(weights, core.get("batch_stats", {}))
+
+
+def apply(
+    model: Model,
+    params: Params,
+    batch: Batch,
+    neurons: Neurons,
+    statistics: Statistics,
+    *,
+    train: bool = False,
+    key: Array | None = None,
+) -> tuple[Array, PyTree]:
+    """Predict the rate of every neuron.
+
+    Args:
+        model: what to compute.
+        params: its weights and running statistics.
+        batch: as recorded; responses are not looked at.
+        neurons: of the same sessions.
+        statistics: of the same sessions.
+        train: use the batch's own moments and draw positions; only inside ``parallel``'s step.
+        key: random key, needed when training.
+
+    Returns:
+        Rate [S B T' N], positive, in units of the response std, for the last T' frames; and the
+        running statistics, updated when training.
+    """
+    sessions = batch.video.shape[0]
+    video, behavior, pupil_center = normalise_inputs(batch, statistics)
+    core_keys, readout_keys = (
+        jax.random.split(k, sessions)
+        for k in jax.random.split(key if train else jax.random.key(0))
+    )
+
+    def core(video: Array, behavior: Array, pupil_center: Array, key: Array):
+        return model.core.apply(
+            {"params": params.weights["core"], "batch_stats": params.stats},
+            video,
+            behavior,
+            pupil_center,
+            train=train,
+            rngs={"dropout": key} if train else {},
+            mutable=["batch_stats"] if train else [],
+        )
+
+    features, updated = jax.vmap(core)(video, behavior, pupil_center, core_keys)
+    # Each session's batch is normalised by itself; the running statistics follow their mean.
+    stats = jax.tree.map(lambda x: x.mean(0), updated["batch_stats"]) if train else params.stats
+    frames = features.shape[2]
+
+    shift = None
+    if model.shifter is not None:
+
+        def shifter(weights: PyTree, pupil_center: Array, behavior: Array) -> Array:
+            return model.shifter.apply({"params": weights}, pupil_center, behavior, train=train)
+
+        shift = jax.vmap(shifter)(
+            params.weights["shifter"], pupil_center[:, :, -frames:], behavior[:, :, -frames:]
+        )
+
+    def readout(weights: PyTree, features: Array, neurons: Neurons, shift, key: Array) -> Array:
+        rngs = {"position": key} if train else {}
+        return model.readout.apply(
+            {"params": weights}, features, neurons, shift, train=train, rngs=rngs
+        )
+
+    drive = jax.vmap(readout)(params.weights["readout"], features, neurons, shift, readout_keys)
+    return rate_of_drive(drive), stats
+
+
+def penalty(model: Model, weights: PyTree) -> Array:
+    """The core's penalty plus every session's readout penalty: -> []."""
+    readouts = jax.vmap(model.readout.penalty)(weights["readout"])
+    return model.core.penalty(weights["core"]) + jnp.sum(readouts)
+
+
+def rate_of_drive(drive: Array) -> Array:
+    """ELU(x) + 1, elementwise."""
+    return jax.nn.elu(drive) + 1
+
+
+def drive_of_rate(rate: Array) -> Array:
+    """The inverse of ``rate_of_drive``; rates below 1e-3 are taken as 1e-3."""
+    rate = jnp.maximum(rate, 1e-3)
+    return jnp.where(rate < 1, jnp.log(rate), rate - 1)
+
+
+def normalise_inputs(batch: Batch, statistics: Statistics) -> tuple[Array, Array, Array]:
+    """Video and pupil position standardised; behaviour divided by its std, its mean kept.
+
+    As neuralpredictors' ``NeuroNormalizer`` does. Returns video [S B T H W], behavior [S B T 2],
+    pupil_center [S B T 2], all float32.
+    """
+    video, behavior, pupil = (
+        _at_frames(moments, batch)
+        for moments in (statistics.video, statistics.behavior, statistics.pupil_center)
+    )
+    return (
+        (batch.video.astype(jnp.float32) - video.mean) / video.std,
+        batch.behavior / behavior.std,
+        (batch.pupil_center - pupil.mean) / pupil.std,
+    )
+
+
+def normalise_response(batch: Batch, statistics: Statistics) -> Array:
+    """Responses in units of their std: [S B T N]."""
+    return batch.response / response_std(batch, statistics)
+
+
+def response_std(batch: Batch, statistics: Statistics) -> Array:
+    """The unit of rates at the frames of a batch: [S B T N], or [S 1 1 N] when pooled."""
+    return _at_frames(statistics.response, batch).std
+
+
+def _at_frames(moments: Moments, batch: Batch) -> Moments:
+    """Moments [S f ...] of the frames of a batch: [S B T ...], or [S 1 1 ...] when pooled."""
+    n = moments.mean.shape[1]
+    if n == 1:
+        return Moments(*(x[:, None] for x in moments))
+    frame = batch.first_frame[..., None] + jnp.arange(batch.video.shape[2])  # [S B T]
+    return Moments(*(jax.vmap(lambda x, i: x[i])(x, jnp.minimum(frame, n - 1)) for x in moments))

@@ -1,0 +1,1 @@
+"""Layers and penalties that several cores and readouts share."""

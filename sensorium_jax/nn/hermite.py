@@ -1,0 +1,102 @@
+"""Steerable filters: two-dimensional Hermite functions and their rotations.
+
+A filter of size K is a sum of the K (K + 1) / 2 Hermite functions of order below K. In polar
+form (Victor, Mechler, Repucci, Purpura & Sharpee 2006, "Responses of V1 neurons to
+two-dimensional Hermite functions", J. Neurophysiol., eq. 3) the function of order n = m + 2 v is
+
+    (-1)^v r^m L_v^m(r^2) exp(-r^2 / 2) {cos, sin}(m theta),
+
+so that turning it by an angle only mixes its cosine and sine parts. Ecker et al. 2019 ("A
+rotation-equivariant convolutional neural network model of primary visual cortex", ICLR) build
+the core of the benchmark's GRU baseline from them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import genlaguerre
+
+from sensorium_jax.types import Array
+
+OVERSAMPLING = 2  # filters are drawn at twice the resolution, then summed 2 x 2 (Ecker 2019, code)
+
+
+class Mode(NamedTuple):
+    """One Hermite function: angular order m, radial order v, angular part cos or sin."""
+
+    m: int
+    v: int
+    part: str
+
+
+def modes(size: int) -> list[Mode]:
+    """The K (K + 1) / 2 modes of order m + 2 v below ``size``, in order of m + 2 v, then m."""
+    return [
+        Mode(m, (order - m) // 2, part)
+        for order in range(size)
+        for m in range(order % 2, order + 1, 2)
+        for part in (("cos",) if m == 0 else ("cos", "sin"))
+    ]
+
+
+@functools.lru_cache
+def basis(size: int) -> np.ndarray:
+    """Hermite functions at 2K x 2K points, sqrt(2 / K) apart: [modes 2K 2K], each of unit norm."""
+    points = OVERSAMPLING * size
+    axis = (np.arange(points) - (points - 1) / 2) * math.sqrt(2 / size)
+    x, y = axis[None, :], axis[:, None]  # y runs down, with the rows
+    r, theta = np.hypot(x, y), np.arctan2(y, x)
+    functions = [
+        (-1) ** v
+        * r**m
+        * genlaguerre(v, m)(r**2)
+        * np.exp(-(r**2) / 2)
+        * (np.cos(m * theta) if part == "cos" else np.sin(m * theta))
+        for m, v, part in modes(size)
+    ]
+    return np.stack([f / np.linalg.norm(f) for f in functions]).astype(np.float32)
+
+
+@functools.lru_cache
+def rotations(size: int, n: int) -> np.ndarray:
+    """The ``n`` matrices that turn coefficients by 2 pi k / n: [n modes modes]."""
+    labels = modes(size)
+    matrices = np.zeros((n, len(labels), len(labels)), np.float32)
+    for k in range(n):
+        for i, (m, _, part) in enumerate(labels):
+            angle = 2 * math.pi * k * m / n
+            matrices[k, i, i] = math.cos(angle)
+            if part == "cos" and m > 0:  # its sine partner stands next to it
+                matrices[k, i, i + 1] = math.sin(angle)
+                matrices[k, i + 1, i] = -math.sin(angle)
+    return matrices
+
+
+def filters(coefficients: Array, *, size: int, n_rotations: int, roll_inputs: bool) -> Array:
+    """All rotations of steerable filters.
+
+    Args:
+        coefficients: [modes C_in C_out], C_out features.
+        size: K, height and width of a filter in pixels.
+        n_rotations: number R of equally spaced rotations.
+        roll_inputs: the input channels are rotations themselves ([rotation, feature] order), so
+            they turn with the filter: rotation k sees them rolled by k steps. False in the first
+            layer.
+
+    Returns:
+        [K K C_in R*C_out], output channel = rotation * C_out + feature.
+    """
+    _, c_in, c_out = coefficients.shape
+    turned = jnp.einsum("kmn,nio->kmio", rotations(size, n_rotations), coefficients)
+    fine = jnp.einsum("mhw,kmio->khwio", basis(size), turned)
+    coarse = fine.reshape(n_rotations, size, OVERSAMPLING, size, OVERSAMPLING, c_in, c_out)
+    coarse = coarse.sum((2, 4))  # [R K K C_in C_out]
+    if roll_inputs:
+        step = c_in // n_rotations
+        coarse = jnp.stack([jnp.roll(f, k * step, axis=2) for k, f in enumerate(coarse)])
+    return jnp.moveaxis(coarse, 0, 3).reshape(size, size, c_in, n_rotations * c_out)

@@ -1,0 +1,76 @@
+"""The convolutional gated recurrent unit (Ballas, Yao, Pal & Courville 2016, arXiv 1511.06432)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sensorium_jax.nn import conv
+from sensorium_jax.types import Array
+
+
+class ConvGRU(nn.Module):
+    """A GRU whose products are 'same' convolutions, run from a zero state.
+
+    With input x and state h of the frame before, in the reference's convention (the update gate
+    lets the *new* value in):
+
+        r, u = sigmoid(W_r x + U_r h + b_r), sigmoid(W_u x + U_u h + b_u)
+        h'   = (1 - u) h + u tanh(W_c x + U_c (r h) + b_c)
+
+    The input's three convolutions do not depend on the state: they are one convolution over all
+    frames, outside the scan. The two gates share one convolution of the state.
+
+    Attributes:
+        kernel: height and width of all kernels in pixels of the feature map (odd).
+        channels: state channels; None takes the input's.
+    """
+
+    kernel: int = 9
+    channels: int | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[B T h w C] -> states [B T h w R]."""
+        k, c = self.kernel, x.shape[-1]
+        r = self.channels or c
+        init = nn.initializers.orthogonal()
+        weights = (
+            self.param("input", init, (k, k, c, 3 * r)),  # reset, update, candidate
+            self.param("gates", init, (k, k, r, 2 * r)),  # reset, update
+            self.param("candidate", init, (k, k, r, r)),
+        )
+        bias = self.param("bias", nn.initializers.zeros, (3 * r,))
+        x_first = jnp.moveaxis(x, 1, 0)
+        states = conv.on_platform(_run, x_first, *weights, bias, padding=conv.same(k))
+        return jnp.moveaxis(states, 0, 1)
+
+
+def _run(
+    x: Array,  # [T B h w C]
+    w_input: Array,
+    w_gates: Array,
+    w_candidate: Array,
+    bias: Array,
+    *,
+    convolver: Callable,
+    padding: conv.Padding,
+) -> Array:
+    shape = x.shape[2:4]
+    drive = convolver(w_input, shape, padding=padding)(x.reshape(-1, *x.shape[2:])) + bias
+    drive = drive.reshape(*x.shape[:4], -1)  # [T B h w 3R]
+    gates_of = convolver(w_gates, shape, padding=padding)
+    candidate_of = convolver(w_candidate, shape, padding=padding)
+    r = w_candidate.shape[-1]
+
+    def step(h: Array, drive: Array) -> tuple[Array, Array]:
+        reset, update = jnp.split(jax.nn.sigmoid(drive[..., : 2 * r] + gates_of(h)), 2, axis=-1)
+        candidate = jnp.tanh(drive[..., 2 * r :] + candidate_of(reset * h))
+        h = h + update * (candidate - h)
+        return h, h
+
+    start = jnp.zeros_like(drive[0, ..., :r])
+    return jax.lax.scan(step, start, drive)[1]

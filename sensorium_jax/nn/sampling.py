@@ -1,0 +1,40 @@
+"""Reading a feature map at fractional positions."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from sensorium_jax.types import Array
+
+
+def bilinear_dot(features: Array, grid: Array, weights: Array) -> Array:
+    """Interpolate a feature map at each neuron's position and weigh its channels.
+
+    Args:
+        features: [M h w C].
+        grid: [M N 2], (x, y) with x along the width, -1 and 1 the centres of the border pixels
+            (torch's ``align_corners=True``); outside the map all features are zero.
+        weights: [N C].
+
+    Returns:
+        [M N]: sum_c weights[n, c] * features[m, y, x, c].
+    """
+    m, h, w, c = features.shape
+    pixels = features.reshape(m, h * w, c)
+    x = (grid[..., 0] + 1) * (w - 1) / 2
+    y = (grid[..., 1] + 1) * (h - 1) / 2
+    left, top = jnp.floor(x), jnp.floor(y)
+
+    def corner(column: Array, row: Array) -> Array:
+        share = (1 - jnp.abs(x - column)) * (1 - jnp.abs(y - row))
+        inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
+        index = jnp.clip(row, 0, h - 1) * w + jnp.clip(column, 0, w - 1)
+        here = jnp.take_along_axis(pixels, index.astype(jnp.int32)[..., None], axis=1)  # [M N C]
+        return jnp.where(inside, share, 0) * jnp.einsum("mnc,nc->mn", here, weights)
+
+    return (
+        corner(left, top)
+        + corner(left + 1, top)
+        + corner(left, top + 1)
+        + corner(left + 1, top + 1)
+    )

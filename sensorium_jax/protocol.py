@@ -1,0 +1,41 @@
+"""The constants of the SENSORIUM 2023 benchmark, each with its source.
+
+No other file may contain these numbers. Sources: [SK] the starter kit, ecker-lab/sensorium_2023
+(README, ``utility/scores.py``); [NP] sinzlab/neuralpredictors; [A] counts over the public trial
+metadata of the ten mice, anaflom/sensorium (CC0); [CL] bryanlimy/ViV1T-closed-loop.
+"""
+
+FRAME_RATE_HZ = 30  # stimulus, behaviour and responses share one grid [SK, A]
+HEIGHT, WIDTH = 36, 64  # pixels of every video [SK]
+
+CLIP_FRAMES = 300  # only the first 300 frames of a clip are scored, even if it is longer [CL]
+SKIP_FRAMES = 50  # the first 50 frames of a clip are not scored [SK scores.py]
+
+STD_FLOOR = 0.01  # a neuron's std is at least this share of the mean std [NP NeuroNormalizer]
+
+TRAIN = "train"
+ORACLE = "oracle"  # the public validation tier, six clips of about ten repeats
+TEST_TIERS = ("live_test_main", "final_test_main", "live_test_bonus", "final_test_bonus")
+TIERS = (TRAIN, ORACLE, *TEST_TIERS)  # [A]
+EVALUATION_TIERS = TIERS[1:]
+MISSING = "none"  # a gap in the file numbering: no file [A]
+
+NATURAL = "natural"
+PINK_NOISE, GABOR, RDK = "pink_noise", "drifting_gabor", "random_dots"
+GAUSSIAN_DOTS, NATURAL_IMAGES = "gaussian_dots", "natural_images"
+OOD_FAMILIES = (PINK_NOISE, GAUSSIAN_DOTS, RDK, GABOR, NATURAL_IMAGES)
+
+# Which families were shown to which mouse: (live_test_bonus, final_test_bonus) [CL README, A].
+# Letters as in [CL]: A-E are the old mice, F-J the new ones, whose test responses are withheld.
+OOD_ASSIGNMENT = {
+    "A": ((PINK_NOISE,), (GAUSSIAN_DOTS, RDK)),
+    "B": ((GABOR,), (PINK_NOISE, NATURAL_IMAGES)),
+    "C": ((RDK,), (GABOR, NATURAL_IMAGES)),
+    "D": ((NATURAL_IMAGES,), (PINK_NOISE, GAUSSIAN_DOTS)),
+    "E": ((GAUSSIAN_DOTS,), (RDK, GABOR)),
+    "F": ((PINK_NOISE,), (GAUSSIAN_DOTS, RDK)),
+    "G": ((GABOR,), (RDK, NATURAL_IMAGES)),
+    "H": ((GAUSSIAN_DOTS,), (PINK_NOISE, NATURAL_IMAGES)),
+    "I": ((RDK,), (GAUSSIAN_DOTS, GABOR)),
+    "J": ((NATURAL_IMAGES,), (PINK_NOISE, GABOR)),
+}

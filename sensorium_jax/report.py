@@ -1,0 +1,165 @@
+"""Scores of a run as a table and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+ALL = "all"  # the family of a row that holds a whole tier
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """Scores of one session on one tier, or on one stimulus family of it.
+
+    Attributes:
+        session: session name.
+        tier: tier name.
+        family: stimulus family, or "all".
+        trials: number of trials scored.
+        neurons: number of neurons.
+        single_trial: mean over neurons of the single-trial correlation.
+        to_average: mean over neurons of the correlation to average.
+        single_trial_ceiling: what the true rate of a simulated mouse scores; None on recordings.
+        to_average_ceiling: likewise.
+        constant: neurons whose prediction or response is constant; each counts as 0.
+    """
+
+    session: str
+    tier: str
+    family: str
+    trials: int
+    neurons: int
+    single_trial: float
+    to_average: float
+    single_trial_ceiling: float | None
+    to_average_ceiling: float | None
+    constant: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Scores of one model on one or more tiers.
+
+    ``by_neuron`` means weigh every neuron of every session alike, as the starter kit does;
+    ``by_mouse`` means weigh every session alike, as the competition's winners do.
+    """
+
+    scores: tuple[Score, ...]
+    withheld: tuple[str, ...] = ()  # "tier" or "tier: session" whose responses are not public
+
+    def __add__(self, other: Report) -> Report:
+        return Report(self.scores + other.scores, self.withheld + other.withheld)
+
+    def select(self, tier: str, *, family: str = ALL) -> tuple[Score, ...]:
+        """The scores of all sessions on a tier, or on one family of it."""
+        return tuple(s for s in self.scores if s.tier == tier and s.family == family)
+
+    def by_neuron(self, tier: str, *, family: str = ALL, field: str = "single_trial") -> float:
+        """Mean of a field over all neurons of all sessions; NaN if there is none."""
+        return _mean(self.select(tier, family=family), field, weight=lambda s: s.neurons)
+
+    def by_mouse(self, tier: str, *, family: str = ALL, field: str = "single_trial") -> float:
+        """Mean of a field over sessions; NaN if there is none."""
+        return _mean(self.select(tier, family=family), field, weight=lambda s: 1)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(tier, family) in order of evaluation."""
+        return list(dict.fromkeys((s.tier, s.family) for s in self.scores))
+
+    def table(self, *, title: str | None = None) -> Table:
+        """A table for the terminal: one row a tier or family, means over neurons."""
+        table = Table(title=title, title_justify="left", caption_justify="left")
+        table.caption = self._caption()
+        table.add_column("tier")
+        table.add_column("stimuli")
+        for name in ("mice", "trials", "single-trial", "ceiling", "share", "to average", "ceiling"):
+            table.add_column(name, justify="right")
+        for tier, family in self.rows():
+            of = {
+                f: self.by_neuron(tier, family=family, field=f)
+                for f in (
+                    "single_trial",
+                    "single_trial_ceiling",
+                    "to_average",
+                    "to_average_ceiling",
+                )
+            }
+            sessions = self.select(tier, family=family)
+            share = of["single_trial"] / of["single_trial_ceiling"]
+            table.add_row(
+                tier if family == ALL else "",
+                family,
+                str(len(sessions)),
+                str(sum(s.trials for s in sessions)),
+                _number(of["single_trial"]),
+                _number(of["single_trial_ceiling"]),
+                "" if math.isnan(share) else f"{share:.0%}",
+                _number(of["to_average"]),
+                _number(of["to_average_ceiling"]),
+                style=None if family == ALL else "dim",
+            )
+        return table
+
+    def _caption(self) -> str:
+        lines = ["Correlations, mean over neurons."]
+        if any(s.single_trial_ceiling is not None for s in self.scores):
+            lines[0] += " Ceiling: the simulated neurons' own true rate."
+        constant = sum(s.constant for s in self.scores if s.family == ALL)
+        if constant:
+            lines.append(f"{constant} constant predictions or responses counted as 0.")
+        if self.withheld:
+            lines.append(f"Responses withheld, not scored: {', '.join(self.withheld)}.")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict:
+        """Plain values: every score, and the means over neurons and over mice."""
+        return {
+            "scores": [dataclasses.asdict(s) for s in self.scores],
+            "means": [
+                {
+                    "tier": tier,
+                    "family": family,
+                    "single_trial_by_neuron": self.by_neuron(tier, family=family),
+                    "single_trial_by_mouse": self.by_mouse(tier, family=family),
+                    "to_average_by_neuron": self.by_neuron(
+                        tier, family=family, field="to_average"
+                    ),
+                }
+                for tier, family in self.rows()
+            ],
+            "withheld": list(self.withheld),
+        }
+
+    def __str__(self) -> str:
+        console = Console(width=110)
+        with console.capture() as capture:
+            console.print(self.table())
+        return capture.get()
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write JSON beside ``path``, then rename: a reader never sees half a file."""
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(json.dumps(values, indent=1) + "\n")
+    os.replace(beside, path)
+
+
+def _mean(scores: Iterable[Score], field: str, *, weight: Callable[[Score], int]) -> float:
+    pairs = [(getattr(s, field), weight(s)) for s in scores]
+    if not pairs or any(value is None for value, _ in pairs):
+        return math.nan
+    values, weights = zip(*pairs, strict=True)
+    return float(np.average(values, weights=weights))
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,206 @@
+"""A run: an experiment, its recording and a workdir that holds what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.progress import Progress
+
+from sensorium_jax import model as models
+from sensorium_jax import parallel, protocol
+from sensorium_jax._version import __version__
+from sensorium_jax.checkpoint import Checkpoints
+from sensorium_jax.data import pipeline
+from sensorium_jax.errors import UserError
+from sensorium_jax.evaluate import Evaluate, make_evaluate
+from sensorium_jax.experiment import Experiment, differences, from_record, load_json, to_record
+from sensorium_jax.report import Report, write_json
+from sensorium_jax.types import Batch, Params, Statistics
+
+RECORD = "run.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model together with the recording it belongs to.
+
+    Attributes:
+        experiment: what was trained.
+        recordings: the sessions, in the order of the readouts.
+        params: the best weights.
+        mesh: devices that ``evaluate`` uses.
+    """
+
+    experiment: Experiment
+    recordings: pipeline.Recordings
+    params: Params
+    mesh: Mesh
+
+    @functools.cached_property
+    def evaluate(self) -> Evaluate:
+        """``evaluate(params, split) -> Report``, as in ``sensorium_jax.evaluate``."""
+        return make_evaluate(
+            self.experiment.model,
+            self.recordings,
+            mesh=self.mesh,
+            statistics=self.experiment.data.statistics,
+            trials=self.experiment.evaluation_trials,
+        )
+
+    def evaluate_all(self, console: Console | None = None) -> Report:
+        """Score the best weights on every evaluation tier that has public responses."""
+        console = console or Console()
+        tables = [self.recordings.trials(s) for s in range(len(self.recordings.session_names))]
+        report = Report(())
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+            for tier in protocol.EVALUATION_TIERS:
+                here = [table.tier == tier for table in tables]
+                public = sum((h & t.labelled).sum() for h, t in zip(here, tables, strict=True))
+                if not public:
+                    report += Report((), (tier,) if any(h.any() for h in here) else ())
+                    continue
+                task = progress.add_task(f"scoring {tier}", total=int(sum(h.sum() for h in here)))
+                report += self.evaluate(
+                    self.params,
+                    tier,
+                    on_trials=lambda n, task=task: progress.advance(task, n),
+                )
+        return report
+
+    def predict(
+        self, video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray, *, session: str
+    ) -> np.ndarray:
+        """Predict responses of one mouse to a film.
+
+        Args:
+            video: [T H W] grey levels 0..255.
+            behavior: [T 2] pupil size and running speed, as recorded.
+            pupil_center: [T 2] x and y, as recorded.
+            session: which mouse, by session name.
+
+        Returns:
+            [T' N] expected responses, in the recording's own unit, for the last T' frames.
+
+        Raises:
+            UserError: an unknown session, or arrays of another shape.
+        """
+        names = self.recordings.session_names
+        if session not in names:
+            raise UserError(f"no session {session!r} in this run; it has {', '.join(names)}")
+        frames = len(video)
+        for name, x, shape in (
+            ("video", video, (frames, protocol.HEIGHT, protocol.WIDTH)),
+            ("behavior", behavior, (frames, 2)),
+            ("pupil_center", pupil_center, (frames, 2)),
+        ):
+            if np.shape(x) != shape:
+                raise UserError(f"expected {name} of shape {shape}, got {np.shape(x)}")
+        index = names.index(session)
+        neurons, statistics, weights = jax.tree.map(
+            lambda x: x[index : index + 1],
+            (
+                self.recordings.neurons,
+                self.recordings.statistics(self.experiment.data.statistics),
+                {k: v for k, v in self.params.weights.items() if k != "core"},
+            ),
+        )
+        weights["core"] = self.params.weights["core"]
+        batch = Batch(
+            *(np.asarray(x)[None, None] for x in (video, behavior, pupil_center)),
+            response=np.zeros((1, 1, frames, neurons.mask.shape[1]), np.float32),
+            first_frame=np.zeros((1, 1), np.int32),
+            frame_mask=np.ones((1, 1, frames), bool),
+        )
+        rate = _predict(
+            self.experiment.model, Params(weights, self.params.stats), batch, neurons, statistics
+        )
+        return np.asarray(rate)[:, neurons.mask[0]]
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _predict(model, params, batch, neurons, statistics: Statistics):
+    rate, _ = models.apply(model, params, batch, neurons, statistics)
+    std = jnp.broadcast_to(models.response_std(batch, statistics), batch.response.shape)
+    return (rate * std[:, :, -rate.shape[2] :])[0, 0]
+
+
+def claim(workdir: Path, experiment: Experiment, *, data: Path, sessions: tuple[str, ...]) -> None:
+    """Make ``workdir`` the place of this run, or check that it already is.
+
+    Raises:
+        UserError: it holds a run of another experiment or recording, or other files.
+    """
+    record = {
+        "experiment": to_record(experiment),
+        "data": str(data),
+        "sessions": list(sessions),
+        "version": __version__,
+    }
+    path = workdir / RECORD
+    if path.exists():
+        there = load_json(path)
+        here = json.loads(json.dumps(record))  # tuples become lists, as in the file
+        other = differences(
+            *({key: r[key] for key in ("experiment", "sessions")} for r in (there, here))
+        )
+        if other:
+            more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+            raise UserError(
+                f"{workdir} holds a run of another experiment: {other[0]}{more}; "
+                "name another --workdir, or remove that one"
+            )
+        return
+    if workdir.exists() and any(workdir.iterdir()):
+        raise UserError(
+            f"expected a run or an empty folder in {workdir}, found other files; "
+            "name another --workdir"
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+
+
+def load_run(workdir: str | Path, *, data: str | Path | None = None, devices: int = 1) -> Run:
+    """Open a finished or half-finished run with its best weights.
+
+    Args:
+        workdir: what ``--workdir`` named.
+        data: the store, if it is no longer where the run found it.
+        devices: how many devices ``evaluate`` uses.
+
+    Raises:
+        UserError: no run there, no checkpoint yet, or a store of other sessions.
+    """
+    workdir = Path(workdir)
+    record = load_json(workdir / RECORD)
+    try:
+        experiment = from_record(record["experiment"])
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"expected an experiment of sensorium_jax {__version__} in {workdir / RECORD}, "
+            f"written by {record.get('version')}: {error}; train it again, or install that version"
+        ) from None
+    recordings = pipeline.load_recordings(Path(data or record["data"]))
+    if list(recordings.session_names) != record["sessions"]:
+        raise UserError(
+            f"expected the sessions {record['sessions']} in {data or record['data']}, "
+            f"found {list(recordings.session_names)}; name the run's own store as data="
+        )
+    mesh = parallel.make_mesh(devices)
+    batch = pipeline.example_batch(recordings, frames=experiment.data.frames)
+    like = jax.eval_shape(
+        lambda key: models.init(experiment.model, key, batch, recordings.neurons),
+        jax.random.key(0),
+    )
+    like = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.replicated(mesh)),
+        like,
+    )
+    return Run(experiment, recordings, Checkpoints(workdir).restore_best(like), mesh)

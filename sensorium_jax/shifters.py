@@ -1,0 +1,34 @@
+"""Shifters: from gaze to a shift of all receptive fields of a session.
+
+A shifter is a ``flax.linen`` module ``(pupil_center [B T 2], behavior [B T 2], *, train) -> shift
+[B T 2]`` in grid units (half-widths of the feature map), with parameters of its own per session.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from sensorium_jax.types import Array
+
+
+class MLP(nn.Module):
+    """A perceptron with tanh after every layer, the last included (neuralpredictors).
+
+    Attributes:
+        layers: number of layers.
+        hidden: units of all but the last.
+    """
+
+    layers: int = 3
+    hidden: int = 5
+
+    @nn.compact
+    def __call__(self, pupil_center: Array, behavior: Array, *, train: bool) -> Array:
+        """[B T 2] normalised pupil positions -> [B T 2]."""
+        del behavior, train
+        x = pupil_center
+        for layer in range(self.layers):
+            width = 2 if layer == self.layers - 1 else self.hidden
+            x = jnp.tanh(nn.Dense(width, name=f"dense{layer}")(x))
+        return x

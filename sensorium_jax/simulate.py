@@ -1,0 +1,629 @@
+"""Simulated mice: recordings in the release's raw layout, from neurons whose truth is known.
+
+The neurons are space-time Gabor energy models with divisive normalisation, modulated by running
+and pupil size and carried about by gaze: built from none of the layers that this package fits.
+
+    rate(video, behavior, pupil_center) = smooth(gain * (baseline + amplitude * drive))
+    response = smooth(gamma-distributed events whose mean is the unsmoothed rate)
+
+Smoothing is linear, so ``rate`` is exactly the expected response, and the truth that a perfect
+model would predict. ``write_session`` writes one mouse, ``write_recording`` several.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import lfilter
+
+from sensorium_jax import protocol, stimuli
+from sensorium_jax.errors import UserError
+
+HEIGHT, WIDTH = protocol.HEIGHT, protocol.WIDTH
+
+# Anatomy of a session, after the release's metadata.
+FIELD_UM = 615.0  # extent of x and y
+DEPTHS_UM = np.arange(200, 426, 25)  # ten planes
+UNITS_SEGMENTED = 1.1  # unit ids are drawn from this many times the neurons: not contiguous
+RETINOTOPY_PX = (38.0, 22.0)  # x and y of the visual field that the cortical field covers; chosen
+SCATTER_PX = 1.5  # of receptive field centres about the smooth map; chosen
+
+# Filters; all chosen, with pixels of about two degrees and latencies as in mouse V1.
+SIGMA_PX = (3.0, 5.5)
+SIGMA_PER_WAVELENGTH = (0.35, 0.5)
+FILTER_FRAMES = 12
+PEAK_FRAMES = (3.0, 5.0)  # 100-170 ms after the stimulus
+FREQUENCY_HZ = (2.0, 6.0)
+ENVELOPE_ORDER = 3  # of the gamma envelope in time
+TRANSIENCE = 0.6  # share of the temporal filter's mean that is removed
+POOL_SIGMAS, SURROUND_SIGMAS = 1.5, 3.5  # extent of normalising pools, in sigmas of the centre
+POOL_SHARE = 0.1  # of local variance in the normalising pool, beside the neuron's own energy
+SEMI_SATURATION = 0.25  # local contrast, in units of VIDEO_STD
+BASELINE_SHARE = 0.05  # spontaneous events, as a share of the mean of driven ones
+VIDEO_MEAN, VIDEO_STD = 80.0, 58.0  # grey levels: the release, averaged over mice
+
+# Responses; the release has neuron means 2.4-4.7 and standard deviations 12-22.
+MEAN_RESPONSE = 3.5
+CALCIUM_FRAMES = 2.5  # time constant of the exponential smoothing; chosen
+RELIABILITY = (0.3, 0.85)  # correlation of rate and response in single trials, lowest and highest
+RESIDUE = 5e-8  # the release's deconvolution leaves values down to about -1e-7
+
+# Behaviour; the release has speed means 0.3-5.6, maxima 19-47, pupil sizes 40-61 (std 12-17), and
+# pupil centres 119-180 (std 4-8), all in the units of the cameras and the treadmill.
+BOUT_SHARE = 0.4  # of trials with running
+BOUT_FRAMES = (75, 300)
+SPEED_MAX = 45.0
+SPEED_HALF = 8.0  # speed at which running's effects are half of their most
+PUPIL_SIZE_MEAN, PUPIL_SIZE_STD = 48.0, 13.0
+PUPIL_CENTER_MEAN = (119.0, 180.0)
+SACCADES_HZ = 0.4
+GAZE_PX = 0.3  # receptive field displacement for one unit of pupil centre
+GAZE_REACH_PX = 8  # no farther
+
+_FIELDS = ("videos", "responses", "behavior", "pupil_center")  # folders of the release
+JITTER_SHARE = 0.03  # of pixels one grey level off, so that repeats differ as in the release
+GAP_SHARE = 0.02  # of file numbers without a file: tier "none"
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """How much to record from one mouse.
+
+    ``clips`` x ``repeats`` trials go to each of oracle and the two main test tiers, ``ood_clips`` x
+    ``ood_repeats`` to each out-of-domain family that protocol.OOD_ASSIGNMENT gives the letter.
+    """
+
+    letter: str
+    neurons: int
+    train: int = 72
+    clips: int = 3
+    repeats: int = 4
+    ood_clips: int = 2
+    ood_repeats: int = 3
+
+
+DEMO = (SessionPlan("A", 96), SessionPlan("B", 112), SessionPlan("C", 128))
+
+
+@dataclass(frozen=True)
+class Population:
+    """The truth about N neurons, everything that the expected response depends on."""
+
+    unit_ids: np.ndarray  # [N] ascending, with gaps
+    position_um: np.ndarray  # [N 3] cortical x, y, z
+    center_px: np.ndarray  # [N 2] x, y of the receptive field at the mean gaze
+    sigma_px: np.ndarray  # [N]
+    wavelength_px: np.ndarray  # [N]
+    direction_deg: np.ndarray  # [N] preferred direction of motion; 0 right, 90 up
+    phase_rad: np.ndarray  # [N]
+    frequency_hz: np.ndarray  # [N] preferred temporal frequency
+    temporal: np.ndarray  # [2 K N] even and odd filter in time; index 0 is the current frame
+    directionality: np.ndarray  # [N] 0: none, 1: no response to the opposite direction
+    is_complex: np.ndarray  # [N] bool
+    surround: np.ndarray  # [N] weight of the suppressive surround
+    running_gain: np.ndarray  # [N] relative increase at high speed
+    pupil_gain: np.ndarray  # [N] relative increase per standard deviation of pupil size
+    gaze_px: np.ndarray  # [] pixels for one unit of pupil centre
+    pupil_center_mean: np.ndarray  # [2]
+    baseline: np.ndarray  # [N] spontaneous events, response units
+    amplitude: np.ndarray  # [N] response units
+    noise_scale: np.ndarray  # [N] variance over mean of an event, response units
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One file number of a session."""
+
+    number: int
+    tier: str
+    family: str
+    clip: str
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def write_recording(
+    out: str | os.PathLike,
+    *,
+    seed: int = 0,
+    letters: Sequence[str] = ("A", "B", "C"),
+    neurons: int | Sequence[int] = (96, 112, 128),
+    train: int = 72,
+    clips: int = 3,
+    repeats: int = 4,
+    ood_clips: int = 2,
+    ood_repeats: int = 3,
+    dtype: str = "float32",
+    withhold: bool = False,
+    on_trial: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write one session folder for every mouse in ``letters`` and return their paths.
+
+    ``neurons`` is one number, or one for each mouse. The other sizes are as in SessionPlan, the
+    other arguments as in write_session; ``on_trial`` counts over all mice.
+    """
+    letters = tuple(letters)
+    counts = (neurons,) * len(letters) if isinstance(neurons, int) else tuple(neurons)
+    if len(counts) != len(letters):
+        raise UserError(
+            f"expected one number of neurons, or one for each of {len(letters)} mice, "
+            f"got {len(counts)}; give as many numbers as mice"
+        )
+    sizes = (train, clips, repeats, ood_clips, ood_repeats)
+    plans = [
+        SessionPlan(letter, count, *sizes) for letter, count in zip(letters, counts, strict=True)
+    ]
+    for plan in plans:
+        _check(out, plan, seed=seed, dtype=dtype)
+    trials = [trial_count(plan) for plan in plans]
+    paths = []
+    for index, plan in enumerate(plans):
+        done_before = sum(trials[:index])
+
+        def report(done: int, _: int, done_before: int = done_before) -> None:
+            on_trial(done_before + done, sum(trials))
+
+        paths.append(
+            write_session(
+                out,
+                plan,
+                seed=seed,
+                dtype=dtype,
+                withhold=withhold,
+                on_trial=report if on_trial else None,
+            )
+        )
+    return paths
+
+
+def write_session(
+    out: str | os.PathLike,
+    plan: SessionPlan,
+    *,
+    seed: int = 0,
+    dtype: str = "float32",
+    withhold: bool = False,
+    on_trial: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write one simulated mouse in the raw layout of the release and return its folder.
+
+    Args:
+        out: folder that will hold the session folder; created if need be.
+        plan: the mouse's letter and sizes.
+        seed: equal seeds give equal bytes; mice with different letters are independent.
+        dtype: of the recorded arrays, "float32" (as the old mice) or "float64" (as the new ones).
+        withhold: write zeros for the responses of the four test tiers, as for the new mice.
+        on_trial: called with (trials written, trials in all).
+
+    Beside the release's files the folder has ``truth/``: ``trials.json`` (number, clip and family
+    of every trial), ``rate/<i>.npy`` ([N T], the expected response, withheld or not) and
+    ``neurons.npz`` (the fields of Population).
+
+    Raises:
+        UserError: for sizes below one, an unknown letter or dtype, or a folder already there.
+    """
+    _check(out, plan, seed=seed, dtype=dtype)
+    final = Path(out) / session_name(plan.letter)
+    partial = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    _write(partial, plan, seed=seed, dtype=dtype, withhold=withhold, on_trial=on_trial)
+    if final.exists():
+        final.rmdir()
+    partial.rename(final)
+    return final
+
+
+def session_name(letter: str) -> str:
+    """Folder of a simulated mouse: the release's pattern, with "simulated" for the hash."""
+    return f"dynamic{sorted(protocol.OOD_ASSIGNMENT).index(letter) + 1:05d}-1-1-Video-simulated"
+
+
+def trial_count(plan: SessionPlan) -> int:
+    """Trials (files) that ``plan`` makes."""
+    families = sum(map(len, protocol.OOD_ASSIGNMENT[plan.letter]))
+    return plan.train + 3 * plan.clips * plan.repeats + families * plan.ood_clips * plan.ood_repeats
+
+
+def _check(out: str | os.PathLike, plan: SessionPlan, *, seed: int, dtype: str) -> None:
+    if plan.letter not in protocol.OOD_ASSIGNMENT:
+        known = ", ".join(protocol.OOD_ASSIGNMENT)
+        raise UserError(f"expected a mouse of {known}, got {plan.letter!r}; choose one of these")
+    for name, size in asdict(plan).items():
+        if name != "letter" and size < 1:
+            raise UserError(f"expected {name} of at least 1, got {size}; give a larger number")
+    if seed < 0:
+        raise UserError(f"expected a seed of at least 0, got {seed}; give a larger number")
+    if dtype not in ("float32", "float64"):
+        raise UserError(f"expected dtype float32 or float64, got {dtype!r}; choose one of these")
+    final = Path(out) / session_name(plan.letter)
+    if final.exists() and (not final.is_dir() or any(final.iterdir())):
+        raise UserError(
+            f"expected no recording yet, found {final}; delete it or choose another output folder"
+        )
+
+
+def _write(folder: Path, plan: SessionPlan, *, seed, dtype, withhold, on_trial) -> None:
+    """Write the whole session into ``folder``, which is not yet the final one."""
+    mouse = ord(plan.letter)
+    population = make_population(plan.neurons, seed=(seed, mouse, 0))
+    rate_of = make_rate(population)
+    tiers, trials = _schedule(plan, np.random.default_rng((seed, mouse, 1)))
+    videos = _clips(trials, (seed, mouse, 2))  # clip -> uint8 [T H W]
+    longest = max(map(len, videos.values()))
+    for name in (*_FIELDS, "rate"):
+        (folder / ("truth" if name == "rate" else "data") / name).mkdir(parents=True)
+
+    for done, trial in enumerate(trials, start=1):
+        rng = np.random.default_rng((seed, mouse, 3, trial.number))
+        video = _jitter(rng, videos[trial.clip])
+        behavior, pupil_center = make_behavior(rng, len(video), population.pupil_center_mean)
+        events = rate_of(video, behavior, pupil_center)  # [T N]
+        response = draw_response(rng, events, population.noise_scale).T
+        hidden = withhold and trial.tier in protocol.TEST_TIERS
+        # A withheld response is zero to the end of the array, where the others are NaN.
+        recorded = np.zeros((plan.neurons, longest)) if hidden else response
+        arrays = (np.moveaxis(video, 0, -1), recorded, behavior, pupil_center)
+        for name, array in zip(_FIELDS, arrays, strict=True):
+            np.save(folder / "data" / name / f"{trial.number}.npy", _pad(array, longest, dtype))
+        truth = _pad(smooth(events).T, longest, "float32")
+        np.save(folder / "truth" / "rate" / f"{trial.number}.npy", truth)
+        if on_trial:
+            on_trial(done, len(trials))
+
+    _write_meta(folder, population, tiers)
+    _write_truth(folder, population, trials)
+    train = [trial.number for trial in trials if trial.tier == protocol.TRAIN]
+    for name in _FIELDS:
+        _write_statistics(folder, name, train)
+    config = {"links": {}, "simulated": True, "seed": seed, **asdict(plan)}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _schedule(plan: SessionPlan, rng) -> tuple[np.ndarray, list[Trial]]:
+    """The tier of every file number (strings [n], with gaps) and the trials, by number."""
+    shown = []  # tier, family, clip
+    main = (protocol.ORACLE, protocol.TEST_TIERS[0], protocol.TEST_TIERS[1])
+    live, final = protocol.OOD_ASSIGNMENT[plan.letter]
+    blocks = [(protocol.TRAIN, protocol.NATURAL, plan.train, 1)]
+    blocks += [(tier, protocol.NATURAL, plan.clips, plan.repeats) for tier in main]
+    for tier, families in zip(protocol.TEST_TIERS[2:], (live, final), strict=True):
+        blocks += [(tier, family, plan.ood_clips, plan.ood_repeats) for family in families]
+    for tier, family, clips, repeats in blocks:
+        names = [f"{plan.letter}-{tier}-{family}-{index}" for index in range(clips)]
+        shown += [(tier, family, name) for name in names for _ in range(repeats)]
+
+    gaps = max(1, round(GAP_SHARE * len(shown)))
+    numbers = rng.permutation(len(shown) + gaps)[: len(shown)]
+    trials = sorted(
+        (Trial(int(number), *what) for number, what in zip(numbers, shown, strict=True)),
+        key=lambda trial: trial.number,
+    )
+    tiers = np.full(len(shown) + gaps, protocol.MISSING, dtype=f"<U{max(map(len, protocol.TIERS))}")
+    for trial in trials:
+        tiers[trial.number] = trial.tier
+    return tiers, trials
+
+
+def _clips(trials: list[Trial], seed: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Every distinct clip once, uint8 [T H W], by name."""
+    families = {trial.clip: trial.family for trial in trials}
+    return {
+        name: stimuli.clip(families[name], np.random.default_rng((*seed, index)))
+        for index, name in enumerate(sorted(families))
+    }
+
+
+def _jitter(rng, video: np.ndarray) -> np.ndarray:
+    """``video`` uint8 with a few pixels one grey level brighter, same shape.
+
+    Never darker: two repeats then differ by at most one level, as the release's mostly do.
+    """
+    dice = rng.integers(0, 256, video.shape, dtype=np.uint8)
+    return video + ((dice < round(256 * JITTER_SHARE)) & (video < 255))
+
+
+def _pad(array: np.ndarray, frames: int, dtype: str) -> np.ndarray:
+    """[... T] with NaN up to ``frames``."""
+    padded = np.full((*array.shape[:-1], frames), np.nan, dtype)
+    padded[..., : array.shape[-1]] = array
+    return padded
+
+
+def _write_meta(folder: Path, population: Population, tiers: np.ndarray) -> None:
+    for name in ("neurons", "trials"):
+        (folder / "meta" / name).mkdir(parents=True)
+    np.save(folder / "meta/neurons/unit_ids.npy", population.unit_ids)
+    np.save(folder / "meta/neurons/cell_motor_coordinates.npy", population.position_um)
+    np.save(folder / "meta/trials/tiers.npy", tiers)
+
+
+def _write_truth(folder: Path, population: Population, trials: list[Trial]) -> None:
+    np.savez(folder / "truth/neurons.npz", **vars(population))
+    columns = {name: [getattr(t, name) for t in trials] for name in ("number", "clip", "family")}
+    (folder / "truth/trials.json").write_text(json.dumps(columns, indent=2) + "\n")
+
+
+_BLOCK_BYTES = 64 * 2**20  # what the statistics hold in memory at once
+
+
+def _write_statistics(folder: Path, name: str, train: list[int]) -> None:
+    """Mean, std, min, max and median over train trials, frame by frame: each [... T]."""
+    files = [np.load(folder / "data" / name / f"{number}.npy", mmap_mode="r") for number in train]
+    shape, dtype = files[0].shape, files[0].dtype
+    rows = max(1, int(_BLOCK_BYTES // (len(files) * files[0].nbytes // shape[0])))
+    found = {key: np.empty(shape, dtype) for key in ("mean", "std", "min", "max", "median")}
+    for start in range(0, shape[0], rows):
+        block = np.stack([file[start : start + rows] for file in files])
+        block.sort(axis=0)  # one pass for minimum, maximum and median
+        middle = block[(len(files) - 1) // 2 : len(files) // 2 + 1]
+        values = {
+            "min": block[0].copy(),
+            "max": block[-1].copy(),
+            "median": middle.mean(axis=0),
+            "mean": block.mean(axis=0, dtype=np.float64),
+        }
+        block -= values["mean"].astype(dtype)
+        values["std"] = np.sqrt(np.einsum("n...,n...->...", block, block) / len(files))
+        for key, value in values.items():
+            found[key][start : start + rows] = value
+    target = folder / "meta/statistics" / name / "all"
+    target.mkdir(parents=True)
+    for key, value in found.items():
+        np.save(target / f"{key}.npy", value)
+
+
+# --- neurons ------------------------------------------------------------------------------------
+
+
+def make_population(neurons: int, *, seed: int | tuple[int, ...] = 0) -> Population:
+    """Draw ``neurons`` neurons and scale them so that natural movies give the release's moments."""
+    rng = np.random.default_rng(seed)
+    position_um = _positions(rng, neurons)
+    sigma_px = rng.uniform(*SIGMA_PX, neurons)
+    frequency_hz = rng.uniform(*FREQUENCY_HZ, neurons)
+    drawn = Population(
+        unit_ids=1 + np.sort(rng.permutation(int(UNITS_SEGMENTED * neurons) + 2)[:neurons]),
+        position_um=position_um,
+        center_px=retinotopy(position_um) + rng.normal(0, SCATTER_PX, (neurons, 2)),
+        sigma_px=sigma_px,
+        wavelength_px=sigma_px / rng.uniform(*SIGMA_PER_WAVELENGTH, neurons),
+        direction_deg=rng.uniform(0, 360, neurons),
+        phase_rad=rng.uniform(0, 2 * np.pi, neurons),
+        frequency_hz=frequency_hz,
+        temporal=_temporal_filters(rng.uniform(*PEAK_FRAMES, neurons), frequency_hz),
+        directionality=rng.beta(1.2, 1.2, neurons),
+        is_complex=rng.random(neurons) < 0.5,
+        surround=rng.uniform(0.5, 3.0, neurons),
+        running_gain=np.maximum(rng.normal(0.8, 0.4, neurons), 0),
+        pupil_gain=np.maximum(rng.normal(0.15, 0.1, neurons), 0),
+        gaze_px=np.array(GAZE_PX),
+        pupil_center_mean=rng.uniform(*PUPIL_CENTER_MEAN, 2),
+        baseline=np.zeros(neurons),
+        amplitude=np.ones(neurons),
+        noise_scale=np.ones(neurons),
+    )
+    mean = MEAN_RESPONSE * rng.lognormal(-0.08, 0.4, neurons)
+    low, high = RELIABILITY
+    reliability = low + (high - low) * rng.beta(2.2, 1.8, neurons)
+    return _calibrate(rng, drawn, mean, reliability)
+
+
+def retinotopy(position_um: np.ndarray) -> np.ndarray:
+    """Smooth map from cortical x, y [N 3] to receptive field centres [N 2] x, y in pixels."""
+    x, y = (position_um[:, :2] / FIELD_UM).T  # -0.5 .. 0.5
+    center_x = WIDTH / 2 + RETINOTOPY_PX[0] * (0.95 * x + 0.2 * y + 0.15 * x * y)
+    center_y = HEIGHT / 2 + RETINOTOPY_PX[1] * (0.95 * y - 0.2 * x + 0.15 * x**2)
+    return np.stack([center_x, center_y], axis=-1)
+
+
+def _positions(rng, neurons: int) -> np.ndarray:
+    """Cortical x, y, z, int64 [N 3] micrometres."""
+    plane = rng.uniform(-FIELD_UM / 2, FIELD_UM / 2, (neurons, 2))
+    depth = rng.choice(DEPTHS_UM, (neurons, 1))
+    return np.rint(np.concatenate([plane, depth], axis=1)).astype(np.int64)
+
+
+def _temporal_filters(peak_frames: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
+    """A causal quadrature pair: gamma envelope [K N] times cosine and sine -> [2 K N]."""
+    lag = np.arange(FILTER_FRAMES)[:, None]
+    envelope = (lag / peak_frames) ** ENVELOPE_ORDER
+    envelope = envelope * np.exp(ENVELOPE_ORDER * (1 - lag / peak_frames))
+    angle = 2 * np.pi * frequency_hz / protocol.FRAME_RATE_HZ * (lag - peak_frames)
+    pair = envelope * np.stack([np.cos(angle), np.sin(angle)])
+    total = envelope.sum(axis=0)
+    pair -= TRANSIENCE * envelope * pair.sum(axis=1, keepdims=True) / total
+    return pair / (total / 2)  # about 1 for the preferred frequency
+
+
+_PROBE_CLIPS = 12
+
+
+def _calibrate(rng, population: Population, mean: np.ndarray, reliability: np.ndarray):
+    """Set amplitude and noise [N] for a mean response and a single-trial correlation [N].
+
+    The noise of an event has variance scale * rate; smoothing by k leaves scale * sum(k^2) * rate.
+    With r^2 = var(signal) / (var(signal) + var(noise)) the scale follows.
+    """
+    driven, spontaneous = [], []  # [T N] of every probe, for an amplitude and a baseline of one
+    rate_of = make_rate(population)
+    for _ in range(_PROBE_CLIPS):
+        video = stimuli.natural_clip(rng)
+        behavior, pupil_center = make_behavior(rng, len(video), population.pupil_center_mean)
+        driven.append(smooth(rate_of(video, behavior, pupil_center))[protocol.SKIP_FRAMES :])
+        spontaneous.append(smooth(_gain(population, behavior))[protocol.SKIP_FRAMES :])
+    driven, spontaneous = np.concatenate(driven), np.concatenate(spontaneous)
+    baseline = BASELINE_SHARE * driven.mean(axis=0)
+    signal = driven + baseline * spontaneous
+    unit = mean / signal.mean(axis=0)
+    keep = np.exp(-1 / CALCIUM_FRAMES)
+    kernel_energy = (1 - keep) / (1 + keep)  # sum of squares of (1 - keep) * keep ** t
+    variance = (unit * signal.std(axis=0)) ** 2
+    scale = variance * (1 / reliability**2 - 1) / (kernel_energy * mean)
+    return replace(population, baseline=unit * baseline, amplitude=unit, noise_scale=scale)
+
+
+def make_rate(population: Population) -> Callable[..., np.ndarray]:
+    """The function from stimulus and behaviour to the expected events of ``population``.
+
+    It takes video uint8 [T H W], behavior [2 T] and pupil_center [2 T], and returns [T N] float32,
+    response units a frame before calcium smoothing: apply ``smooth`` for the expected response.
+    """
+    filters = _spatial_filters(population)  # [HW 2N]
+    pools = _pool_weights(population)  # [hw 2N]
+    lowpass = _lowpass()
+    simple = ~population.is_complex
+    directionality = population.directionality.astype(np.float32)
+    temporal = (population.temporal / (1 + directionality)).astype(np.float32)
+
+    def rate(video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray) -> np.ndarray:
+        shift = population.gaze_px * (pupil_center - population.pupil_center_mean[:, None])
+        image = (look(video, shift) - np.float32(VIDEO_MEAN)) / np.float32(VIDEO_STD)
+        even, odd = np.split(image.reshape(len(image), -1) @ filters, 2, axis=1)  # [T N]
+        first = _convolve(even, temporal[0]) - directionality * _convolve(odd, temporal[1])
+        second = _convolve(odd, temporal[0]) + directionality * _convolve(even, temporal[1])
+        energy = first**2 + second**2
+        energy[:, simple] = 2 * np.maximum(first[:, simple], 0) ** 2
+        center, around = np.split(_local_variance(image, pools), 2, axis=1)  # [T N]
+        pool = _convolve(center + population.surround.astype(np.float32) * around, lowpass)
+        drive = energy / (SEMI_SATURATION**2 + POOL_SHARE * pool + energy)
+        expected = population.baseline + population.amplitude * drive
+        return (_gain(population, behavior) * expected).astype(np.float32)
+
+    return rate
+
+
+def look(video: np.ndarray, shift_px: np.ndarray) -> np.ndarray:
+    """What receptive fields see when gaze carries them by ``shift_px`` [2 T] x, y.
+
+    ``video`` [T H W] is read at pixel + shift, bilinearly, and continued beyond its edges;
+    float32 [T H W].
+    """
+    reach = GAZE_REACH_PX
+    x, y = np.clip(shift_px, -reach, reach - 1e-3)
+    padded = np.pad(video, ((0, 0), (reach, reach), (reach, reach)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (HEIGHT + 1, WIDTH + 1), (1, 2))
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    seen = windows[np.arange(len(video)), top + reach, left + reach].astype(np.float32)
+    right_share = (x - left).astype(np.float32)[:, None, None]
+    below_share = (y - top).astype(np.float32)[:, None, None]
+    seen = seen[:, :-1] + below_share * (seen[:, 1:] - seen[:, :-1])
+    return seen[:, :, :-1] + right_share * (seen[:, :, 1:] - seen[:, :, :-1])
+
+
+def smooth(events: np.ndarray) -> np.ndarray:
+    """Calcium-like smoothing of [T N]: causal, exponential, of unit area."""
+    keep = np.exp(-1 / CALCIUM_FRAMES)
+    weights = np.array([1 - keep]), np.array([1, -keep])
+    return lfilter(*(w.astype(events.dtype) for w in weights), events, axis=0)
+
+
+def draw_response(rng, events: np.ndarray, noise_scale: np.ndarray) -> np.ndarray:
+    """One noisy trial: response [T N] float32 whose expectation is ``smooth(events)``.
+
+    Events are gamma-distributed with mean ``events`` [T N] and variance ``noise_scale`` [N] times
+    the mean. A residue of zero mean makes silent frames a little negative, as in the release.
+    """
+    scale = noise_scale.astype(np.float32)
+    noisy = rng.standard_gamma(events / scale, dtype=np.float32) * scale
+    return smooth(noisy) + np.float32(RESIDUE) * rng.standard_normal(events.shape, np.float32)
+
+
+def _gain(population: Population, behavior: np.ndarray) -> np.ndarray:
+    """Multiplicative gain [T N] from pupil size and running speed, behavior [2 T]."""
+    pupil = np.clip((behavior[0] - PUPIL_SIZE_MEAN) / PUPIL_SIZE_STD, -2, 2)[:, None]
+    running = (behavior[1] / (behavior[1] + SPEED_HALF))[:, None]
+    return (1 + population.running_gain * running) * np.exp(population.pupil_gain * pupil)
+
+
+def _spatial_filters(population: Population) -> np.ndarray:
+    """Even then odd Gabors, float32 [HW 2N]; a matching grating of amplitude 1 gives about 1."""
+    angle = np.deg2rad(population.direction_deg)
+    dx, dy, envelope = _gaussians(population, 1.0, 1)
+    along = dx * np.cos(angle) - dy * np.sin(angle)  # y points down
+    phase = 2 * np.pi * along / population.wavelength_px + population.phase_rad
+    gabors = np.stack([np.cos(phase), np.sin(phase)]) * envelope  # [2 HW N]
+    gabors -= envelope * gabors.sum(axis=1, keepdims=True)  # blind to uniform light
+    return (2 * np.concatenate(gabors, axis=1)).astype(np.float32)
+
+
+def _pool_weights(population: Population) -> np.ndarray:
+    """Gaussian pools of centre then surround over every other pixel, float32 [hw 2N]."""
+    pools = [_gaussians(population, extent, 2)[2] for extent in (POOL_SIGMAS, SURROUND_SIGMAS)]
+    return np.concatenate(pools, axis=1).astype(np.float32)
+
+
+def _gaussians(population: Population, extent: float, step_px: int):
+    """Distances x, y in pixels and Gaussians of unit sum, each [hw N], at every ``step_px``."""
+    y, x = np.mgrid[:HEIGHT:step_px, :WIDTH:step_px].reshape(2, -1, 1)
+    dx, dy = x - population.center_px[:, 0], y - population.center_px[:, 1]
+    weight = np.exp(-(dx**2 + dy**2) / (2 * (extent * population.sigma_px) ** 2))
+    return dx, dy, weight / weight.sum(axis=0)
+
+
+def _local_variance(image: np.ndarray, pools: np.ndarray) -> np.ndarray:
+    """Variance of ``image`` [T H W] under each pool [hw M] -> [T M]."""
+    light = image[:, ::2, ::2].reshape(len(image), -1)
+    return np.maximum(light**2 @ pools - (light @ pools) ** 2, 0)
+
+
+def _convolve(signal: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """Causal filter of [T N] by taps [K N] or [K 1]; before the clip the signal is zero."""
+    out = np.zeros_like(signal)
+    for lag, tap in enumerate(taps[: len(signal)]):
+        out[lag:] += signal[: len(signal) - lag] * tap
+    return out
+
+
+def _lowpass() -> np.ndarray:
+    """Temporal filter of the normalising pool, unit sum [K 1]."""
+    lag = np.arange(FILTER_FRAMES, dtype=np.float32)[:, None]
+    taps = lag**ENVELOPE_ORDER * np.exp(-ENVELOPE_ORDER * lag / np.mean(PEAK_FRAMES))
+    return (taps / taps.sum()).astype(np.float32)
+
+
+# --- behaviour ----------------------------------------------------------------------------------
+
+
+def make_behavior(rng, frames: int, pupil_center_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Behaviour in one trial: (pupil size, running speed) [2 T] and pupil centre x, y [2 T]."""
+    speed = _running(rng, frames)
+    arousal = lfilter([0.02], [1, -0.98], speed / (speed + SPEED_HALF))
+    size = PUPIL_SIZE_MEAN - 3 + rng.normal(0, 10) + _drift(rng, frames, 5.0, 60) + 25 * arousal
+    gaze = [
+        rng.normal(0, 4) + _saccades(rng, frames) + _drift(rng, frames, 1.0, 60) for _ in range(2)
+    ]
+    return np.stack([np.maximum(size, 5), speed]), pupil_center_mean[:, None] + np.stack(gaze)
+
+
+def _running(rng, frames: int) -> np.ndarray:
+    """Speed [T]: still, or one bout with soft flanks."""
+    if rng.random() > BOUT_SHARE:
+        return np.zeros(frames)
+    length = rng.integers(*BOUT_FRAMES)
+    start = rng.integers(-length // 2, max(frames - length // 2, 1))
+    time = np.arange(frames) - start
+    flanks = np.clip(np.minimum(time, length - time) / 20, 0, 1)
+    speed = rng.gamma(3, 4) * np.exp(_drift(rng, frames, 0.25, 15))
+    return np.minimum(speed * flanks, SPEED_MAX)
+
+
+def _saccades(rng, frames: int) -> np.ndarray:
+    """Gaze that rests and jumps [T]."""
+    jumps = rng.random(frames) < SACCADES_HZ / protocol.FRAME_RATE_HZ
+    places = rng.normal(0, 2.0, frames + 1)
+    return places[np.cumsum(jumps)]
+
+
+def _drift(rng, frames: int, std: float, time_frames: float) -> np.ndarray:
+    """Stationary first-order noise [T] with time constant ``time_frames``."""
+    keep = np.exp(-1 / time_frames)
+    kicks = rng.normal(0, std * np.sqrt(1 - keep**2), frames)
+    kicks[0] = rng.normal(0, std)
+    return lfilter([1.0], [1, -keep], kicks)

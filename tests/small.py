@@ -1,0 +1,68 @@
+"""A model and a batch small enough to compile in seconds, with sessions of unequal size."""
+
+import numpy as np
+
+from sensorium_jax import cores, readouts, shifters
+from sensorium_jax.model import Model
+from sensorium_jax.nn.recurrent import ConvGRU
+from sensorium_jax.types import Batch, Moments, Neurons, Statistics
+
+NEURONS = (5, 7)
+S, B, T, H, W = len(NEURONS), 8, 6, 12, 16
+
+MODEL = Model(
+    cores.RotationEquivariant(
+        channels=2,
+        rotations=4,
+        layers=2,
+        input_kernel=5,
+        hidden_kernel=3,
+        gamma_input=0.01,
+        gamma_hidden=0.01,
+        recurrence=ConvGRU(kernel=3),
+    ),
+    readouts.Gaussian(init_sigma=0.0),  # no random positions: device counts can be compared
+    shifters.MLP(),
+)
+
+
+def neurons() -> Neurons:
+    rng = np.random.default_rng(0)
+    n = max(NEURONS)
+    mask = np.arange(n) < np.array(NEURONS)[:, None]
+    return Neurons(
+        rng.uniform(0, 600, (S, n, 3)).astype(np.float32) * mask[..., None],
+        rng.uniform(0.2, 2, (S, n)).astype(np.float32) * mask,
+        mask,
+    )
+
+
+def batch(*, seed: int = 0, trials: int = B, frames: int = T) -> Batch:
+    rng = np.random.default_rng(seed)
+    mask = neurons().mask[:, None, None]
+    return Batch(
+        video=rng.integers(0, 256, (S, trials, frames, H, W)).astype(np.uint8),
+        behavior=rng.uniform(0, 60, (S, trials, frames, 2)).astype(np.float32),
+        pupil_center=rng.normal(150, 6, (S, trials, frames, 2)).astype(np.float32),
+        response=(rng.gamma(0.5, 4, (S, trials, frames, mask.shape[-1])) * mask).astype(np.float32),
+        first_frame=rng.integers(0, 10, (S, trials)),
+        frame_mask=np.ones((S, trials, frames), bool),
+    )
+
+
+def statistics(*, frames: int = 1) -> Statistics:
+    """Pooled statistics, or frame by frame for ``frames`` frames."""
+    rng = np.random.default_rng(1)
+
+    def moments(mean: float, std: float, *shape: int) -> Moments:
+        jitter = rng.uniform(0.8, 1.2, (2, S, frames, *shape)).astype(np.float32)
+        return Moments(jitter[0] * mean, jitter[1] * std)
+
+    n = max(NEURONS)
+    return Statistics(
+        moments(110, 60, H, W),
+        moments(30, 15, 2),
+        moments(150, 6, 2),
+        moments(3, 4, n),
+        np.full(S, 40.0, np.float32),
+    )

@@ -1,0 +1,180 @@
+"""Layers against the reference's arrays and against their plain forms."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from sensorium_jax.nn import conv, hermite, penalties
+from sensorium_jax.nn.norm import BatchNorm
+from sensorium_jax.nn.recurrent import ConvGRU
+from sensorium_jax.nn.sampling import bilinear_dot
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "components.npz")
+
+
+@pytest.mark.parametrize("size", [5, 7, 9])
+def test_hermite_basis(size):
+    np.testing.assert_allclose(hermite.basis(size), GOLDEN[f"hermite/N{size}/H"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "rotations", "first"),
+    [
+        ("conv_N9_rot8_in3_out2_first1", 9, 8, True),
+        ("conv_N7_rot8_in16_out2_first0", 7, 8, False),
+        ("conv_N5_rot3_in6_out4_first0", 5, 3, False),
+        ("conv_N7_rot4_in3_out3_first1", 7, 4, True),
+    ],
+)
+def test_steerable_filters(name, size, rotations, first):
+    golden = {k: GOLDEN[f"hermite/{name}/{k}"] for k in ("coeffs", "weights", "x", "y")}
+    kernel = hermite.filters(
+        golden["coeffs"], size=size, n_rotations=rotations, roll_inputs=not first
+    )
+    np.testing.assert_allclose(kernel.transpose(3, 2, 0, 1), golden["weights"], atol=1e-6)
+    y = conv.conv2d(golden["x"].transpose(0, 2, 3, 1), kernel)
+    scale = np.abs(golden["y"]).max()
+    np.testing.assert_allclose(y.transpose(0, 3, 1, 2), golden["y"], atol=1e-6 * scale)
+
+
+def test_quarter_turn_of_the_image_turns_the_features():
+    rng = np.random.default_rng(0)
+    coefficients = rng.normal(size=(len(hermite.modes(5)), 1, 3)).astype(np.float32)
+    kernel = hermite.filters(coefficients, size=5, n_rotations=4, roll_inputs=False)
+    image = rng.normal(size=(1, 12, 12, 1)).astype(np.float32)
+    plain = np.asarray(conv.conv2d(image, kernel)).reshape(1, 8, 8, 4, 3)
+    turned = np.asarray(conv.conv2d(np.rot90(image, axes=(1, 2)), kernel)).reshape(1, 8, 8, 4, 3)
+    np.testing.assert_allclose(
+        turned, np.roll(np.rot90(plain, axes=(1, 2)), 1, axis=3), atol=1e-4
+    )
+
+
+def test_batch_norm_shared_by_rotations():
+    """Golden: weight, bias, running statistics and momentum as its description says."""
+    variables = {
+        "params": {"scale": np.float32([0.7, 1.2, 1.5]), "bias": np.float32([0.1, -0.3, 0.2])},
+        "batch_stats": {"mean": np.float32([0.5, -0.2, 0]), "var": np.float32([2, 0.5, 1.3])},
+    }
+    norm = BatchNorm(rotations=4, momentum=0.9)
+    x = GOLDEN["rot_bn/x"].transpose(0, 2, 3, 1)
+    evaluated = norm.apply(variables, x, train=False)
+    np.testing.assert_allclose(evaluated.transpose(0, 3, 1, 2), GOLDEN["rot_bn/eval"], atol=1e-6)
+
+    def train(x):
+        return norm.apply(variables, x, train=True, mutable=["batch_stats"])
+
+    trained, updated = jax.vmap(train, axis_name="data")(x[None])
+    np.testing.assert_allclose(trained[0].transpose(0, 3, 1, 2), GOLDEN["rot_bn/train"], atol=1e-5)
+    for name in ("mean", "var"):
+        np.testing.assert_allclose(
+            updated["batch_stats"][name][0], GOLDEN[f"rot_bn/running_{name}"], atol=1e-6
+        )
+
+
+def test_batch_norm_sees_the_whole_batch_however_it_is_split():
+    x = np.random.default_rng(0).normal(2, 3, (8, 4, 5, 6)).astype(np.float32)
+    norm = BatchNorm(rotations=2)
+    variables = norm.init(jax.random.key(0), x, train=False)
+
+    def train(x):
+        return norm.apply(variables, x, train=True, mutable=["batch_stats"])
+
+    whole, whole_stats = jax.vmap(train, axis_name="data")(x[None])
+    split, split_stats = jax.vmap(train, axis_name="data")(x.reshape(4, 2, *x.shape[1:]))
+    np.testing.assert_allclose(whole.ravel(), split.ravel(), atol=1e-5)
+    for a, b in zip(jax.tree.leaves(whole_stats), jax.tree.leaves(split_stats), strict=True):
+        np.testing.assert_allclose(a[0], b[0], rtol=1e-5)
+
+
+def test_laplace_penalty():
+    kernel = GOLDEN["reg/w2d"].transpose(2, 3, 1, 0)
+    value, gradient = jax.value_and_grad(penalties.laplace)(kernel)
+    golden = "reg/LaplaceL2norm,padding=None,avg=1"
+    np.testing.assert_allclose(value, GOLDEN[golden], rtol=1e-6)
+    expected = GOLDEN[f"{golden}/grad"].transpose(2, 3, 1, 0)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_group_sparsity():
+    kernel = np.zeros((3, 3, 2, 1), np.float32)
+    kernel[..., 0, 0] = 2  # norm 6; the other filter is zero
+    value, gradient = jax.value_and_grad(penalties.group_sparsity)(kernel)
+    assert value == pytest.approx(3)
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "padding", "stride"),
+    [
+        ((9, 14), (5, 5), (0, 0), 1),
+        ((10, 13), (4, 7), (2, 2), 1),
+        ((9, 12), (3, 3), (0, 2), 1),
+        ((12, 9), (2, 1), (3, 3), 1),
+        ((11, 16), (5, 4), (0, 0), 2),
+        ((13, 10), (3, 5), (1, 2), 3),
+    ],
+)
+def test_convolution_equals_the_direct_one(image, kernel, padding, stride):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, *image, 3)).astype(np.float32)
+    w = rng.normal(size=(*kernel, 3, 2)).astype(np.float32)
+
+    def ours(x, w):
+        return conv.conv2d(x, w, padding=padding, stride=stride)
+
+    def direct(x, w):
+        return jax.lax.conv_general_dilated(
+            x, w, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    def with_gradients(f):
+        y, pull = jax.vjp(f, x, w)
+        return y, *pull(jnp.cos(jnp.arange(y.size)).reshape(y.shape))
+
+    for a, b in zip(with_gradients(ours), with_gradients(direct), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+
+
+def test_gru_frame_by_frame():
+    """Against the equations, written out with direct convolutions."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 4, 6, 7, 3)).astype(np.float32)
+    gru = ConvGRU(kernel=3)
+    variables = gru.init(jax.random.key(0), x)
+    p = variables["params"]
+    h = np.zeros((2, 6, 7, 3), np.float32)
+    for t in range(4):
+        drive = direct_same(x[:, t], p["input"]) + p["bias"]
+        gates = jax.nn.sigmoid(drive[..., :6] + direct_same(h, p["gates"]))
+        reset, update = gates[..., :3], gates[..., 3:]
+        new = jnp.tanh(drive[..., 6:] + direct_same(reset * h, p["candidate"]))
+        h = (1 - update) * h + update * new
+        np.testing.assert_allclose(gru.apply(variables, x)[:, t], h, atol=1e-5)
+
+
+def direct_same(x, w):
+    return jax.lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def test_bilinear_dot_equals_scipy_with_zeros_outside():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(3, 5, 8, 4)).astype(np.float32)
+    grid = rng.uniform(-1.5, 1.5, (3, 11, 2)).astype(np.float32)
+    grid[0, :4] = [[-1, -1], [1, 1], [0, 0], [-1, 1]]
+    weights = rng.normal(size=(11, 4)).astype(np.float32)
+    found = bilinear_dot(features, grid, weights)
+    x, y = (grid[..., 0] + 1) * 3.5, (grid[..., 1] + 1) * 2
+    # With one border of zeros, scipy's interpolation beyond it is zero as well.
+    bordered = np.pad(features, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    expected = np.zeros((3, 11))
+    for m in range(3):
+        for c in range(4):
+            at = np.stack([y[m] + 2, x[m] + 2])
+            expected[m] += weights[:, c] * map_coordinates(bordered[m, ..., c], at, order=1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
