@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "experiments" / "configs"
@@ -50,6 +50,7 @@ _DEVICES = flags.DEFINE_integer(
 
 def main(argv: list[str]) -> None:
     """Run the command; bad input ends it with one line and exit code 2."""
+    logging.set_verbosity(logging.WARNING)
     sys.path.insert(0, str(ROOT))  # so that configs can import each other
     from sensorium_jax.errors import UserError
     from sensorium_jax.train import Interrupted
@@ -69,14 +70,16 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Prepare, train, evaluate, report."""
+    import jax
     from rich.console import Console
 
-    from sensorium_jax import demo_store, load_recordings, parallel, train
+    from sensorium_jax import demo_store, load_recordings, parallel
     from sensorium_jax.experiment import override
     from sensorium_jax.run import claim
+    from sensorium_jax.train import train
 
     began = time.monotonic()
-    console = Console()
+    console = Console(soft_wrap=True, highlight=False)
     size = _SIZE.value or ("published" if _DATA.value else "demo")
     if not _DATA.value:
         console.print(
@@ -93,7 +96,7 @@ def run() -> None:
     mesh = parallel.make_mesh(_DEVICES.value or parallel.devices_for(experiment.data.trials))
     console.print(
         f"{len(recordings.session_names)} mice from {store}; "
-        f"{mesh.size} of {len(mesh.devices.flat)} {mesh.devices.flat[0].platform} devices"
+        f"{mesh.size} of {jax.device_count()} {jax.default_backend()} devices"
     )
 
     workdir = Path(_WORKDIR.value or f"runs/{_CONFIG.value}-{size}").resolve()
@@ -119,7 +122,7 @@ def load_config(name: str, size: str):
 def report(workdir: Path, console) -> None:
     """Score the best weights on every tier; table on the terminal, report.json in the workdir."""
     from sensorium_jax import load_run
-    from sensorium_jax.report import write_json
+    from sensorium_jax.files import write_json
 
     result = load_run(workdir).evaluate_all(console)
     console.print(result.table(title=f"{workdir.name}: best weights"))

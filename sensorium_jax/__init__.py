@@ -19,7 +19,6 @@ _PUBLIC = {
     "load_run": "run",
     "make_evaluate": "evaluate",
     "make_mesh": "parallel",
-    "train": "train",
 }
 _MODULES = ("cores", "readouts", "shifters", "losses", "metrics", "optim", "protocol", "types")
 

@@ -6,8 +6,6 @@ import ast
 import dataclasses
 import difflib
 import importlib
-import json
-from pathlib import Path
 from typing import Any, Literal
 
 from sensorium_jax import losses, optim
@@ -156,17 +154,3 @@ def differences(a: Any, b: Any, *, path: str = "") -> list[str]:
         where = f"{path}.{key}" if path else key
         found += differences(a.get(key), b.get(key), path=where)
     return found
-
-
-def load_json(path: Path) -> Any:
-    """Read a JSON file that this package wrote.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"expected {path}, which is missing; is {path.parent} a run?") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"expected JSON in {path}, which is damaged: {error}") from None

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -144,13 +141,6 @@ class Report:
         with console.capture() as capture:
             console.print(self.table())
         return capture.get()
-
-
-def write_json(path: Path, values: object) -> None:
-    """Write JSON beside ``path``, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(beside, path)
 
 
 def _mean(scores: Iterable[Score], field: str, *, weight: Callable[[Score], int]) -> float:

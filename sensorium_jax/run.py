@@ -21,8 +21,9 @@ from sensorium_jax.checkpoint import Checkpoints
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
 from sensorium_jax.evaluate import Evaluate, make_evaluate
-from sensorium_jax.experiment import Experiment, differences, from_record, load_json, to_record
-from sensorium_jax.report import Report, write_json
+from sensorium_jax.experiment import Experiment, differences, from_record, to_record
+from sensorium_jax.files import read_json, write_json
+from sensorium_jax.report import Report
 from sensorium_jax.types import Batch, Params, Statistics
 
 RECORD = "run.json"
@@ -146,7 +147,7 @@ def claim(workdir: Path, experiment: Experiment, *, data: Path, sessions: tuple[
     }
     path = workdir / RECORD
     if path.exists():
-        there = load_json(path)
+        there = read_json(path, advice="name another --workdir")
         here = json.loads(json.dumps(record))  # tuples become lists, as in the file
         other = differences(
             *({key: r[key] for key in ("experiment", "sessions")} for r in (there, here))
@@ -179,7 +180,7 @@ def load_run(workdir: str | Path, *, data: str | Path | None = None, devices: in
         UserError: no run there, no checkpoint yet, or a store of other sessions.
     """
     workdir = Path(workdir)
-    record = load_json(workdir / RECORD)
+    record = read_json(workdir / RECORD, advice="name the --workdir of a run")
     try:
         experiment = from_record(record["experiment"])
     except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:

@@ -25,6 +25,8 @@ from scipy.signal import lfilter
 from sensorium_jax import protocol, stimuli
 from sensorium_jax.errors import UserError
 
+VERSION = 1  # raise it whenever the same seed would give another recording
+
 HEIGHT, WIDTH = protocol.HEIGHT, protocol.WIDTH
 
 # Anatomy of a session, after the release's metadata.

@@ -1,0 +1,265 @@
+"""The store: zarr3 arrays and a JSON table per session, written atomically.
+
+    STORE/
+      store.json                  the sessions; written last, so a store without it is half-written
+      <session>/
+        meta.json                 one column an entry of ``TrialTable``, and where it all came from
+        video         [trials T H W]  uint8 where the recording is integer-valued, else float32
+        response      [trials T N]    float32, deconvolved activity
+        behavior      [trials T 2]    float32: pupil size, running speed
+        pupil_center  [trials T 2]    float32: x, y
+        rate          [trials T N]    float32, simulated mice only: the expected response
+        position_um   [N 3]  unit_ids [N]
+        released/<field>_{mean,std}   [T ...] over the train tier, frame by frame, as released
+        pooled/<field>_{mean,std}     [1 ...] over trials and frames of the train tier
+
+Every trial is one shard, cut along time so that a crop reads little more than itself; chunks are
+compressed with zstd and carry a crc32c. Frames past a trial's end are 0; ``frames`` says how many
+are valid.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorstore as ts
+
+from sensorium_jax._version import __version__
+from sensorium_jax.errors import UserError
+from sensorium_jax.files import read_json, write_json
+
+VERSION = 1
+STORE_FILE, SESSION_FILE = "store.json", "meta.json"
+FIELDS = ("video", "behavior", "pupil_center", "response")
+KINDS = ("released", "pooled")
+CHUNK_FRAMES = 25
+ZSTD_LEVEL = 3
+AGAIN = "run data_prep/sensorium_2023.py again with the same --raw and --out to finish it"
+
+
+class TrialTable(NamedTuple):
+    """One entry a trial, in the order of the arrays' first axis."""
+
+    number: np.ndarray  # [trials] file number in the recording
+    tier: np.ndarray  # [trials] see ``protocol.TIERS``
+    family: np.ndarray  # [trials] stimulus family, or "unknown"
+    clip: np.ndarray  # [trials] equal ids are the same film
+    frames: np.ndarray  # [trials] valid frames
+    labelled: np.ndarray  # [trials] False where the responses are withheld
+
+
+class Trial(NamedTuple):
+    """One trial, or a crop of it, in stored units."""
+
+    video: np.ndarray  # [T H W]
+    behavior: np.ndarray  # [T 2]
+    pupil_center: np.ndarray  # [T 2]
+    response: np.ndarray  # [T N]
+
+
+class Session:
+    """One mouse in a store. Arrays open on first use, so it can be sent to another process."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        meta = read_json(folder / SESSION_FILE, advice=AGAIN)
+        self.name = folder.name
+        self.neurons: int = meta["neurons"]
+        self.frames: int = meta["frames"]
+        self.trial_files: int = meta["trial_files"]
+        self.simulated: bool = meta["simulated"]
+        self.trials = TrialTable(*(np.asarray(meta["trials"][f]) for f in TrialTable._fields))
+
+    def read(self, row: int, start: int, stop: int) -> Trial:
+        """Frames ``start`` to ``stop`` of the trial at ``row`` of the table."""
+        futures = [self._array(f)[row, start:stop].read() for f in Trial._fields]
+        return Trial(*(f.result() for f in futures))
+
+    def read_rate(self, row: int, start: int, stop: int) -> np.ndarray:
+        """The true rate of a simulated mouse: [T N]."""
+        return self._array("rate")[row, start:stop].read().result()
+
+    def load(self, name: str) -> np.ndarray:
+        """A whole array, such as "position_um" or "released/video_std"."""
+        return self._array(name).read().result()
+
+    def _array(self, name: str) -> ts.TensorStore:
+        if name not in self._open:
+            self._open[name] = ts.open(_spec(self._folder / name), open=True).result()
+        return self._open[name]
+
+    @functools.cached_property
+    def _open(self) -> dict[str, ts.TensorStore]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_open"}
+
+
+class Store(NamedTuple):
+    """A complete store."""
+
+    path: Path
+    sessions: tuple[Session, ...]
+
+
+def open_store(path: Path) -> Store:
+    """Open a store.
+
+    Raises:
+        UserError: nothing there, something else, a half-written store, or another version.
+    """
+    if not path.exists():
+        raise UserError(f"no store at {path}; make one with data_prep/sensorium_2023.py")
+    if not (path / STORE_FILE).exists():
+        if any(path.glob(f"*/{SESSION_FILE}")) or any(path.glob(".*.partial")):
+            raise UserError(f"the store at {path} is half-written; {AGAIN}")
+        raise UserError(
+            f"expected a store (with {STORE_FILE}) at {path}, found none; raw recordings are "
+            "converted by data_prep/sensorium_2023.py"
+        )
+    meta = read_json(path / STORE_FILE, advice=AGAIN)
+    if meta.get("version") != VERSION:
+        raise UserError(
+            f"expected version {VERSION} of the store format in {path / STORE_FILE}, found "
+            f"{meta.get('version')}; convert the recordings again with this sensorium_jax"
+        )
+    missing = [s for s in meta["sessions"] if not (path / s / SESSION_FILE).exists()]
+    if missing:
+        raise UserError(f"the store at {path} lacks {', '.join(missing)}; {AGAIN}")
+    return Store(path, tuple(Session(path / s) for s in meta["sessions"]))
+
+
+def finish_store(path: Path, sessions: list[str]) -> None:
+    """Declare a store complete."""
+    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sorted(sessions)})
+
+
+def is_complete(store: Path, session: str, *, source: str) -> bool:
+    """Whether a session is in the store already, from the same source."""
+    meta = store / session / SESSION_FILE
+    return meta.exists() and read_json(meta, advice=AGAIN)["source"] == source
+
+
+class SessionWriter:
+    """Writes one session beside its place, and moves it there when all of it is written.
+
+        with SessionWriter(store, name, trials=..., frames=..., neurons=..., ...) as writer:
+            writer.write(0, trial)
+            writer.finish(table, arrays, ...)
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        name: str,
+        *,
+        trials: int,
+        frames: int,
+        neurons: int,
+        image: tuple[int, int],
+        video_dtype: str,
+        simulated: bool,
+    ):
+        self._place = store / name
+        self._beside = store / f".{name}.partial"
+        self._meta = {"neurons": neurons, "frames": frames, "simulated": simulated}
+        self._shapes = {
+            "video": (trials, frames, *image),
+            "behavior": (trials, frames, 2),
+            "pupil_center": (trials, frames, 2),
+            "response": (trials, frames, neurons),
+        }
+        if simulated:
+            self._shapes["rate"] = self._shapes["response"]
+        self._dtypes = {name: "float32" for name in self._shapes} | {"video": video_dtype}
+        self._pending: list[ts.WriteFutures] = []
+
+    def __enter__(self) -> SessionWriter:
+        shutil.rmtree(self._beside, ignore_errors=True)  # what a killed conversion left
+        self._arrays = {
+            name: _create(
+                self._beside / name, dtype=self._dtypes[name], shape=shape, chunk=CHUNK_FRAMES
+            )
+            for name, shape in self._shapes.items()
+        }
+        return self
+
+    def write(self, row: int, trial: Trial, *, rate: np.ndarray | None = None) -> None:
+        """Write one trial of T valid frames, and the true rate [T N] of a simulated mouse."""
+        self._wait()  # for the trial before: at most two are in memory
+        fields = trial._asdict() | ({} if rate is None else {"rate": rate})
+        self._pending = [
+            self._arrays[name][row, : len(x)].write(x.astype(self._dtypes[name]))
+            for name, x in fields.items()
+        ]
+
+    def finish(
+        self,
+        table: TrialTable,
+        arrays: dict[str, np.ndarray],
+        *,
+        trial_files: int,
+        source: str,
+    ) -> None:
+        """Write all that is not per trial; ``trial_files`` counts the gaps too."""
+        self._wait()
+        for name, x in arrays.items():
+            _create(self._beside / name, dtype=str(x.dtype), shape=x.shape).write(x).result()
+        self._meta |= {
+            "version": VERSION,
+            "trial_files": trial_files,
+            "source": source,
+            "written_by": f"sensorium_jax {__version__}",
+            "trials": {k: v.tolist() for k, v in table._asdict().items()},
+        }
+        write_json(self._beside / SESSION_FILE, self._meta)
+
+    def _wait(self) -> None:
+        for future in self._pending:
+            future.result()
+        self._pending = []
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._beside.rename(self._place)
+            return
+        for future in self._pending:
+            future.exception()
+        shutil.rmtree(self._beside, ignore_errors=True)
+
+
+def _create(
+    path: Path, *, dtype: str, shape: tuple[int, ...], chunk: int | None = None
+) -> ts.TensorStore:
+    """Make a zarr3 array: a shard a trial, cut into ``chunk`` frames; or one whole chunk."""
+    shard = list(shape) if chunk is None else [1, *shape[1:]]
+    inner = shard if chunk is None else [1, min(chunk, shape[1]), *shape[2:]]
+    if chunk is not None:  # a shard holds a whole number of chunks
+        shard[1] = -(-shape[1] // inner[1]) * inner[1]
+    codecs = [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "zstd", "configuration": {"level": ZSTD_LEVEL}},
+        {"name": "crc32c"},
+    ]
+    metadata = {
+        "shape": list(shape),
+        "data_type": dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
+        "codecs": [
+            {
+                "name": "sharding_indexed",
+                "configuration": {"chunk_shape": inner, "codecs": codecs},
+            }
+        ],
+    }
+    return ts.open(_spec(path) | {"metadata": metadata}, create=True).result()
+
+
+def _spec(path: Path) -> dict[str, Any]:
+    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path.absolute())}}

@@ -1,0 +1,46 @@
+"""The embedded default: three simulated mice, made once and kept in the user's cache."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import platformdirs
+from rich.console import Console
+from rich.progress import Progress
+
+from sensorium_jax import simulate
+from sensorium_jax.data import format as store_format
+from sensorium_jax.data import raw
+
+SEED = 0
+NAME = f"simulated-v{simulate.VERSION}"
+
+
+def demo_store(console: Console | None = None) -> Path:
+    """The store of the embedded default; makes it if the cache does not have it.
+
+    Each mouse is written in the release's raw layout, converted as a recording would be, and its
+    raw files (0.4 GB a mouse) are removed. A kill at any moment costs one mouse at most.
+    """
+    console = console or Console()
+    cache = platformdirs.user_cache_path("sensorium_jax")
+    store, beside = cache / NAME, cache / f"{NAME}-raw"
+    if (store / store_format.STORE_FILE).exists():
+        return store
+    store.mkdir(parents=True, exist_ok=True)
+    total = 2 * sum(map(simulate.trial_count, simulate.DEMO))
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        console.print(f"Simulating three mice (once; kept in {store})")
+        task = progress.add_task("simulating", total=total)
+        for plan in simulate.DEMO:
+            source = beside / simulate.session_name(plan.letter)
+            if not store_format.is_complete(store, source.name, source=str(source)):
+                shutil.rmtree(beside, ignore_errors=True)
+                simulate.write_session(
+                    beside, plan, seed=SEED, on_trial=lambda *_: progress.advance(task)
+                )
+                raw.convert_session(source, store, on_trial=lambda *_: progress.advance(task))
+            shutil.rmtree(beside, ignore_errors=True)
+    store_format.finish_store(store, [simulate.session_name(p.letter) for p in simulate.DEMO])
+    return store
