@@ -78,7 +78,7 @@ class RotationEquivariant(nn.Module):
     def _kernel(self, *, layer: int, inputs: int) -> Array:
         """A layer's filters from its parameters: [K K inputs channels*rotations]."""
         shape = (len(hermite.modes(self._size(layer))), inputs, self.channels)
-        init = nn.initializers.normal((shape[0] * shape[1]) ** -0.5)
+        init = hermite.smooth_normal(self._size(layer))
         return self._filters(self.param(f"coefficients{layer}", init, shape), layer)
 
     def _size(self, layer: int) -> int:

@@ -1,9 +1,10 @@
 """Two-dimensional convolution, lowered to what is fast on the device at hand.
 
 XLA's own convolution is right for GPUs and TPUs. On CPUs its gradients are several times slower
-than a Fourier transform, one matrix product per frequency, and the transform back
-(``benchmarks/convolution.py`` measures both). Which of the two is compiled is decided when the
-program is lowered for a platform; values and gradients agree to float32 rounding.
+than a sum of matrix products over shifted images, for kernels up to 3 x 3, and than a Fourier
+transform, one matrix product per frequency and the transform back, for larger ones
+(``benchmarks/convolution.py`` measures all three). What is compiled is decided when the program
+is lowered for a platform; values and gradients agree to float32 rounding.
 
 As everywhere in deep learning, "convolution" is cross-correlation: kernels are not flipped.
 """
@@ -21,6 +22,7 @@ from sensorium_jax.types import Array
 Padding = tuple[int, int]  # zeros before and after, the same on both axes
 
 VALID: Padding = (0, 0)
+LARGEST_SHIFTED = 3  # kernel size up to which shifts beat the Fourier transform on a CPU
 
 
 def same(size: int) -> Padding:
@@ -51,7 +53,7 @@ def on_platform(program: Callable, *arrays: Array, padding: Padding) -> Array:
     """Lower ``program(*arrays, convolver=..., padding=...)`` with the device's own convolver."""
     return jax.lax.platform_dependent(
         *arrays,
-        cpu=functools.partial(program, convolver=fourier_convolver, padding=padding),
+        cpu=functools.partial(program, convolver=cpu_convolver, padding=padding),
         default=functools.partial(program, convolver=direct_convolver, padding=padding),
     )
 
@@ -72,6 +74,33 @@ def direct_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Pa
     return convolve
 
 
+def cpu_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
+    """The faster of the two forms below: a function [N H W C] -> [N H' W' D]."""
+    small = max(kernel.shape[:2]) <= LARGEST_SHIFTED
+    convolver = shifted_convolver if small else fourier_convolver
+    return convolver(kernel, image_shape, padding=padding)
+
+
+def shifted_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
+    """A function [N H W C] -> [N H' W' D]: one matrix product per row of the kernel.
+
+    The shifts along the width stand side by side as channels.
+    """
+    k, l, c, d = kernel.shape
+    rows, columns = (
+        n + sum(padding) - taps + 1 for n, taps in zip(image_shape, (k, l), strict=True)
+    )
+
+    def convolve(x: Array) -> Array:
+        x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+        wide = jnp.concatenate([x[:, :, j : j + columns] for j in range(l)], axis=-1)
+        return sum(
+            wide[:, i : i + rows] @ kernel[i].reshape(l * c, d) for i in range(k)
+        )
+
+    return convolve
+
+
 def fourier_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
     """A function [N H W C] -> [N H' W' D]; the kernel is transformed once, here.
 
@@ -79,12 +108,12 @@ def fourier_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: P
     zeros beyond the image, since those after the last row also precede the first.
     """
     before, after = padding
-    out = [n + before + after - k + 1 for n, k in zip(image_shape, kernel.shape, strict=False)]
+    out = [n + before + after - k + 1 for n, k in zip(image_shape, kernel.shape[:2], strict=True)]
     size = [
         _fast_length(max(n + before, n + after, k, o))
-        for n, k, o in zip(image_shape, kernel.shape, out, strict=False)
+        for n, k, o in zip(image_shape, kernel.shape[:2], out, strict=True)
     ]
-    room = [(0, n - k) for n, k in zip(size, kernel.shape, strict=False)]
+    room = [(0, n - k) for n, k in zip(size, kernel.shape[:2], strict=True)]
     centred = jnp.roll(jnp.pad(kernel, (*room, (0, 0), (0, 0))), (-before, -before), (0, 1))
     kernel_f = jnp.conj(jnp.fft.rfft2(centred, axes=(0, 1)))  # [U V C D]
 

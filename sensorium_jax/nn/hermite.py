@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import genlaguerre
@@ -42,6 +44,23 @@ def modes(size: int) -> list[Mode]:
         for m in range(order % 2, order + 1, 2)
         for part in (("cos",) if m == 0 else ("cos", "sin"))
     ]
+
+
+def smooth_normal(size: int) -> Callable:
+    """An initialiser of coefficients [modes C_in C_out] that prefers smooth filters.
+
+    A mode of order n has a standard deviation proportional to 1 / (1 + n), so that filters start
+    with the scale of natural images' structure instead of white noise; an output's variance is
+    about that of an input.
+    """
+    std = np.array([1 / (1 + m + 2 * v) for m, v, _ in modes(size)])
+    std /= np.linalg.norm(std)
+
+    def init(key: Array, shape: tuple[int, int, int], dtype=jnp.float32) -> Array:
+        scale = (std / math.sqrt(shape[1])).astype(dtype)
+        return jax.random.normal(key, shape, dtype) * scale[:, None, None]
+
+    return init
 
 
 @functools.lru_cache

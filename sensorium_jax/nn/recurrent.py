@@ -12,6 +12,9 @@ from sensorium_jax.nn import conv
 from sensorium_jax.types import Array
 
 
+MEMORY_FRAMES = 15  # half a second: the reach of responses in primary visual cortex
+
+
 class ConvGRU(nn.Module):
     """A GRU whose products are 'same' convolutions, run from a zero state.
 
@@ -43,10 +46,21 @@ class ConvGRU(nn.Module):
             self.param("gates", init, (k, k, r, 2 * r)),  # reset, update
             self.param("candidate", init, (k, k, r, r)),
         )
-        bias = self.param("bias", nn.initializers.zeros, (3 * r,))
+        bias = self.param("bias", _chrono, (3 * r,))
         x_first = jnp.moveaxis(x, 1, 0)
         states = conv.on_platform(_run, x_first, *weights, bias, padding=conv.same(k))
         return jnp.moveaxis(states, 0, 1)
+
+
+def _chrono(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """Biases [3R] whose update gates remember for 1 to ``MEMORY_FRAMES`` frames.
+
+    Chrono initialisation (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?",
+    ICLR): a gate with bias -log(t - 1) forgets in about t frames.
+    """
+    reset, update, candidate = jnp.zeros((3, shape[0] // 3), dtype)
+    frames = jax.random.uniform(key, update.shape, dtype, 2, MEMORY_FRAMES)
+    return jnp.concatenate([reset, update - jnp.log(frames - 1), candidate])
 
 
 def _run(
