@@ -35,7 +35,7 @@ class Checkpoints:
         return self._last.latest_step()
 
     def save_last(self, state: TrainState, loop: dict[str, Any], *, step: int) -> None:
-        """Keep the whole state and ``loop``, the JSON values that the training loop goes on from."""
+        """Keep the whole state and ``loop``, JSON values that the training loop goes on from."""
         self._save(
             self._last, step, state=ocp.args.StandardSave(state), loop=ocp.args.JsonSave(loop)
         )
@@ -71,7 +71,9 @@ class Checkpoints:
     def _restore(self, manager: ocp.CheckpointManager, **items: Any) -> Any:
         step = manager.latest_step()
         if step is None:
-            raise UserError(f"expected a checkpoint in {manager.directory}, found none; train first")
+            raise UserError(
+                f"expected a checkpoint in {manager.directory}, found none; train first"
+            )
         return manager.restore(step, args=ocp.args.Composite(**items))
 
 

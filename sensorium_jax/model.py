@@ -121,8 +121,7 @@ def apply(
     sessions = batch.video.shape[0]
     video, behavior, pupil_center = normalise_inputs(batch, statistics)
     core_keys, readout_keys = (
-        jax.random.split(k, sessions)
-        for k in jax.random.split(key if train else jax.random.key(0))
+        jax.random.split(k, sessions) for k in jax.random.split(key if train else jax.random.key(0))
     )
 
     def core(video: Array, behavior: Array, pupil_center: Array, key: Array):

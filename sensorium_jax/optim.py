@@ -25,7 +25,9 @@ class AdamW:
 
     def __post_init__(self):
         if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"expected a schedule of 'constant' or 'cosine', got {self.schedule!r}")
+            raise ValueError(
+                f"expected a schedule of 'constant' or 'cosine', got {self.schedule!r}"
+            )
 
     def make(self, steps: int) -> optax.GradientTransformation:
         """The transformation for a run of ``steps`` steps."""
@@ -70,7 +72,9 @@ class Plateau:
     tolerance: float = 1e-6
     floor: float = 0.02
 
-    def update(self, state: PlateauState, score: float, *, step: int) -> tuple[PlateauState, Verdict]:
+    def update(
+        self, state: PlateauState, score: float, *, step: int
+    ) -> tuple[PlateauState, Verdict]:
         """Judge the score of an epoch that ended at ``step``."""
         if score > state.best + self.tolerance:
             return state._replace(best=score, best_step=step, waited=0), "better"

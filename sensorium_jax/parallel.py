@@ -100,9 +100,7 @@ def make_train_step(
 
         def objective(weights):
             params = Params(weights, state.params.stats)
-            sums, counts, stats = _poisson_sums(
-                model, params, batch, neurons, statistics, key=key
-            )
+            sums, counts, stats = _poisson_sums(model, params, batch, neurons, statistics, key=key)
             # Summed inside the differentiated function: shard_map then sums the gradients of
             # the replicated weights by itself, and reducing them again would be wrong.
             sums, counts = jax.lax.psum((sums, counts), DATA_AXIS)
@@ -163,7 +161,5 @@ def make_predict_step(
 
     whole = P()
     return jax.jit(
-        jax.shard_map(
-            step, mesh=mesh, in_specs=(whole, BY_TRIAL, whole, whole), out_specs=BY_TRIAL
-        )
+        jax.shard_map(step, mesh=mesh, in_specs=(whole, BY_TRIAL, whole, whole), out_specs=BY_TRIAL)
     )

@@ -76,10 +76,17 @@ class Report:
         """A table for the terminal: one row a tier or family, means over neurons."""
         table = Table(title=title, title_justify="left", caption_justify="left")
         table.caption = self._caption()
-        table.add_column("tier")
-        table.add_column("stimuli")
-        for name in ("mice", "trials", "single-trial", "ceiling", "share", "to average", "ceiling"):
-            table.add_column(name, justify="right")
+        table.add_column("tier / stimuli", no_wrap=True)
+        for name in (
+            "mice",
+            "trials",
+            "single\ntrial",
+            "ceiling",
+            "share",
+            "to\naverage",
+            "ceiling",
+        ):
+            table.add_column(name, justify="right", no_wrap=True)
         for tier, family in self.rows():
             of = {
                 f: self.by_neuron(tier, family=family, field=f)
@@ -93,8 +100,7 @@ class Report:
             sessions = self.select(tier, family=family)
             share = of["single_trial"] / of["single_trial_ceiling"]
             table.add_row(
-                tier if family == ALL else "",
-                family,
+                tier if family == ALL else f"  {family}",
                 str(len(sessions)),
                 str(sum(s.trials for s in sessions)),
                 _number(of["single_trial"]),
@@ -127,9 +133,7 @@ class Report:
                     "family": family,
                     "single_trial_by_neuron": self.by_neuron(tier, family=family),
                     "single_trial_by_mouse": self.by_mouse(tier, family=family),
-                    "to_average_by_neuron": self.by_neuron(
-                        tier, family=family, field="to_average"
-                    ),
+                    "to_average_by_neuron": self.by_neuron(tier, family=family, field="to_average"),
                 }
                 for tier, family in self.rows()
             ],

@@ -15,6 +15,8 @@ from sensorium_jax.types import Array
 class MLP(nn.Module):
     """A perceptron with tanh after every layer, the last included (neuralpredictors).
 
+    It starts at no shift: a random one would carry receptive fields far off the map.
+
     Attributes:
         layers: number of layers.
         hidden: units of all but the last.
@@ -28,7 +30,7 @@ class MLP(nn.Module):
         """[B T 2] normalised pupil positions -> [B T 2]."""
         del behavior, train
         x = pupil_center
-        for layer in range(self.layers):
-            width = 2 if layer == self.layers - 1 else self.hidden
-            x = jnp.tanh(nn.Dense(width, name=f"dense{layer}")(x))
-        return x
+        for layer in range(self.layers - 1):
+            x = jnp.tanh(nn.Dense(self.hidden, name=f"dense{layer}")(x))
+        last = nn.Dense(2, kernel_init=nn.initializers.zeros, name=f"dense{self.layers - 1}")
+        return jnp.tanh(last(x))

@@ -34,16 +34,17 @@ FIELD_UM = 615.0  # extent of x and y
 DEPTHS_UM = np.arange(200, 426, 25)  # ten planes
 UNITS_SEGMENTED = 1.1  # unit ids are drawn from this many times the neurons: not contiguous
 RETINOTOPY_PX = (38.0, 22.0)  # x and y of the visual field that the cortical field covers; chosen
-SCATTER_PX = 1.5  # of receptive field centres about the smooth map; chosen
+SCATTER_PX = 0.5
 
-# Filters; all chosen, with pixels of about two degrees and latencies as in mouse V1.
-SIGMA_PX = (3.0, 5.5)
-SIGMA_PER_WAVELENGTH = (0.35, 0.5)
+# Filters; all chosen, with pixels of about two degrees and latencies as in mouse V1. The ranges are
+# narrow enough for a small model to come close to the truth in minutes.
+SIGMA_PX = (4.0, 6.0)
+SIGMA_PER_WAVELENGTH = (0.35, 0.45)
 FILTER_FRAMES = 12
 PEAK_FRAMES = (3.0, 5.0)  # 100-170 ms after the stimulus
-FREQUENCY_HZ = (2.0, 6.0)
+FREQUENCY_HZ = (1.0, 4.0)
 ENVELOPE_ORDER = 3  # of the gamma envelope in time
-TRANSIENCE = 0.6  # share of the temporal filter's mean that is removed
+TRANSIENCE = 0.5  # share of the temporal filter's mean that is removed
 POOL_SIGMAS, SURROUND_SIGMAS = 1.5, 3.5  # extent of normalising pools, in sigmas of the centre
 POOL_SHARE = 0.1  # of local variance in the normalising pool, beside the neuron's own energy
 SEMI_SATURATION = 0.25  # local contrast, in units of VIDEO_STD
@@ -52,7 +53,7 @@ VIDEO_MEAN, VIDEO_STD = 80.0, 58.0  # grey levels: the release, averaged over mi
 
 # Responses; the release has neuron means 2.4-4.7 and standard deviations 12-22.
 MEAN_RESPONSE = 3.5
-CALCIUM_FRAMES = 2.5  # time constant of the exponential smoothing; chosen
+CALCIUM_FRAMES = 5.0  # time constant of the exponential smoothing; chosen
 RELIABILITY = (0.3, 0.85)  # correlation of rate and response in single trials, lowest and highest
 RESIDUE = 5e-8  # the release's deconvolution leaves values down to about -1e-7
 
@@ -400,8 +401,8 @@ def make_population(neurons: int, *, seed: int | tuple[int, ...] = 0) -> Populat
         phase_rad=rng.uniform(0, 2 * np.pi, neurons),
         frequency_hz=frequency_hz,
         temporal=_temporal_filters(rng.uniform(*PEAK_FRAMES, neurons), frequency_hz),
-        directionality=rng.beta(1.2, 1.2, neurons),
-        is_complex=rng.random(neurons) < 0.5,
+        directionality=rng.beta(1.0, 4.0, neurons),
+        is_complex=rng.random(neurons) < 0.8,
         surround=rng.uniform(0.5, 3.0, neurons),
         running_gain=np.maximum(rng.normal(0.8, 0.4, neurons), 0),
         pupil_gain=np.maximum(rng.normal(0.15, 0.1, neurons), 0),

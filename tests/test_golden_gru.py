@@ -41,7 +41,10 @@ def weights_of(get, session: str):
     def dense(name: str):
         return {"kernel": get(f"{name}.weight").T[None], "bias": get(f"{name}.bias")[None]}
 
-    core = {f"coefficients{i}": get(f"core.features.layer{i}.hermite_conv.coeffs") for i in range(LAYERS)}
+    core = {
+        f"coefficients{i}": get(f"core.features.layer{i}.hermite_conv.coeffs")
+        for i in range(LAYERS)
+    }
     for i in range(LAYERS):
         norm = f"core.features.layer{i}.norm.batch_norm"
         core[f"norm{i}"] = {"scale": get(f"{norm}.weight"), "bias": get(f"{norm}.bias")}
@@ -128,9 +131,7 @@ def core_features(core: cores.RotationEquivariant, *, train: bool = False):
     variables = {"params": params.weights["core"], "batch_stats": params.stats}
 
     def run(video, behavior, pupil):
-        return core.apply(
-            variables, video, behavior, pupil, train=train, mutable=["batch_stats"]
-        )
+        return core.apply(variables, video, behavior, pupil, train=train, mutable=["batch_stats"])
 
     # The axis that batch normalisation averages over, of one device.
     features, updated = jax.jit(jax.vmap(run, axis_name="data"))(
@@ -174,9 +175,7 @@ def test_output_loss_and_penalty():
 
 
 def test_output_of_the_other_session():
-    rate, _ = model.apply(
-        MODEL, params_of(OTHER), batch(), neurons_of(OTHER), no_normalisation(34)
-    )
+    rate, _ = model.apply(MODEL, params_of(OTHER), batch(), neurons_of(OTHER), no_normalisation(34))
     np.testing.assert_allclose(rate[0], GOLDEN["output_eval_other_session"], rtol=2e-5)
 
 

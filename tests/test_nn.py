@@ -48,9 +48,7 @@ def test_quarter_turn_of_the_image_turns_the_features():
     image = rng.normal(size=(1, 12, 12, 1)).astype(np.float32)
     plain = np.asarray(conv.conv2d(image, kernel)).reshape(1, 8, 8, 4, 3)
     turned = np.asarray(conv.conv2d(np.rot90(image, axes=(1, 2)), kernel)).reshape(1, 8, 8, 4, 3)
-    np.testing.assert_allclose(
-        turned, np.roll(np.rot90(plain, axes=(1, 2)), 1, axis=3), atol=1e-4
-    )
+    np.testing.assert_allclose(turned, np.roll(np.rot90(plain, axes=(1, 2)), 1, axis=3), atol=1e-4)
 
 
 def test_batch_norm_shared_by_rotations():

@@ -26,9 +26,7 @@ def run_steps(devices: int, *, steps: int = 2, scaling: str = "mean"):
     )
     state, history = start(mesh), []
     for i in range(steps):
-        state, metrics = step(
-            state, parallel.shard_batch(small.batch(seed=i), mesh), *inputs
-        )
+        state, metrics = step(state, parallel.shard_batch(small.batch(seed=i), mesh), *inputs)
         history.append({k: float(v) for k, v in metrics.items()})
     return state, history, step
 
@@ -64,8 +62,12 @@ def test_gradient_equals_that_of_the_plain_loss():
         weights = params.weights | {"readout": params.weights["readout"] | {"bias": bias}}
         apply = jax.vmap(  # binds the axis that batch normalisation averages over
             lambda key: model.apply(
-                small.MODEL, params._replace(weights=weights), small.batch(), *inputs,
-                train=True, key=key,
+                small.MODEL,
+                params._replace(weights=weights),
+                small.batch(),
+                *inputs,
+                train=True,
+                key=key,
             )[0],
             axis_name="data",
         )
@@ -110,7 +112,10 @@ def test_masked_frames_do_not_count():
     response[:, :, -2:] = 1e6
     results = [
         float(step(start(mesh), parallel.shard_batch(b, mesh), *inputs)[1]["poisson"])
-        for b in (whole._replace(frame_mask=mask), whole._replace(frame_mask=mask, response=response))
+        for b in (
+            whole._replace(frame_mask=mask),
+            whole._replace(frame_mask=mask, response=response),
+        )
     ]
     assert results[0] == results[1]
 

@@ -15,9 +15,7 @@ from sensorium_jax.experiment import Experiment
 def without_recurrence(experiment: Experiment) -> Experiment:
     """The same experiment, its core looking at one frame at a time."""
     core = dataclasses.replace(experiment.model.core, recurrence=None)
-    return dataclasses.replace(
-        experiment, model=dataclasses.replace(experiment.model, core=core)
-    )
+    return dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, core=core))
 
 
 published = without_recurrence(gru_baseline.published)

@@ -47,9 +47,7 @@ class RotationEquivariant(nn.Module):
     warmup_frames = 0
 
     @nn.compact
-    def __call__(
-        self, video: Array, behavior: Array, pupil_center: Array, *, train: bool
-    ) -> Array:
+    def __call__(self, video: Array, behavior: Array, pupil_center: Array, *, train: bool) -> Array:
         """[B T H W], [B T 2], [B T 2] -> [B T h w channels*rotations]."""
         del pupil_center  # gaze acts through the shifter
         x = video[..., None]

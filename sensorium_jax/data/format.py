@@ -148,9 +148,9 @@ def is_complete(store: Path, session: str, *, source: str) -> bool:
 class SessionWriter:
     """Writes one session beside its place, and moves it there when all of it is written.
 
-        with SessionWriter(store, name, trials=..., frames=..., neurons=..., ...) as writer:
-            writer.write(0, trial)
-            writer.finish(table, arrays, ...)
+    with SessionWriter(store, name, trials=..., frames=..., neurons=..., ...) as writer:
+        writer.write(0, trial)
+        writer.finish(table, arrays, ...)
     """
 
     def __init__(

@@ -158,9 +158,7 @@ class RandomCrop(grain.transforms.RandomMap):
         start = int(rng.integers(0, session.trials.frames[row] - self.frames + 1))
         trial = session.read(int(row), start, start + self.frames)
         trial = self.recordings.pad_trial(trial, self.frames)
-        return Batch(
-            *trial, first_frame=np.int32(start), frame_mask=np.ones(self.frames, bool)
-        )
+        return Batch(*trial, first_frame=np.int32(start), frame_mask=np.ones(self.frames, bool))
 
 
 def train_iterator(

@@ -86,9 +86,7 @@ class RawSession:
         }
         fields = {
             name: np.moveaxis(
-                _checked(
-                    _load(path := self._file(name, number)), (*shape, self.frames), path
-                ),
+                _checked(_load(path := self._file(name, number)), (*shape, self.frames), path),
                 -1,
                 0,
             )
@@ -328,7 +326,8 @@ def _leading_numbers(x: np.ndarray) -> int:
 def _checked(x: np.ndarray, shape: tuple[int, ...], path: Path) -> np.ndarray:
     if x.shape != shape:
         raise UserError(
-            f"expected an array of shape {shape} in {path}, found {x.shape}; fetch that session again"
+            f"expected an array of shape {shape} in {path}, found {x.shape}; "
+            "fetch that session again"
         )
     return x
 
@@ -337,9 +336,7 @@ def _load(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(
-            f"expected {path}, which is missing; fetch that session again"
-        ) from None
+        raise UserError(f"expected {path}, which is missing; fetch that session again") from None
     except (ValueError, EOFError) as error:
         raise UserError(
             f"expected a NumPy array in {path}, which is damaged ({error}); fetch it again"

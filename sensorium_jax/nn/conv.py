@@ -94,9 +94,7 @@ def shifted_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: P
     def convolve(x: Array) -> Array:
         x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
         wide = jnp.concatenate([x[:, :, j : j + columns] for j in range(l)], axis=-1)
-        return sum(
-            wide[:, i : i + rows] @ kernel[i].reshape(l * c, d) for i in range(k)
-        )
+        return sum(wide[:, i : i + rows] @ kernel[i].reshape(l * c, d) for i in range(k))
 
     return convolve
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from sensorium_jax.nn import conv
 from sensorium_jax.types import Array
 
-
 MEMORY_FRAMES = 15  # half a second: the reach of responses in primary visual cortex
 
 

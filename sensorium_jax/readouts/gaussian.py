@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from sensorium_jax.nn.sampling import bilinear_dot
 from sensorium_jax.types import Array, Neurons, PyTree
 
+START = 0.01  # std of the last weights towards a position: the map unfolds from its centre, since
+# one that starts unfolded the wrong way round, as a random one may, hardly ever turns
+
 
 class Gaussian(nn.Module):
     """Full Gaussian readout (Lurz et al. 2021, "Generalization in data-driven models of primary
@@ -52,7 +55,8 @@ class Gaussian(nn.Module):
     def _positions(self, neurons: Neurons) -> Array:
         """Positions on the map in -1..1, (x, y): [N 2]."""
         hidden = nn.elu(nn.Dense(self.hidden, name="position_hidden")(cortical_grid(neurons)))
-        return jnp.tanh(nn.Dense(2, name="position_out")(hidden))
+        out = nn.Dense(2, kernel_init=nn.initializers.normal(START), name="position_out")
+        return jnp.tanh(out(hidden))
 
     def penalty(self, weights: PyTree) -> Array:
         """L1 norm of the feature weights times gamma: -> []."""
