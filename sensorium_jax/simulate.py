@@ -1,13 +1,7 @@
 """Simulated mice: recordings in the release's raw layout, from neurons whose truth is known.
 
-The neurons are space-time Gabor energy models with divisive normalisation, modulated by running
-and pupil size and carried about by gaze: built from none of the layers that this package fits.
-
-    rate(video, behavior, pupil_center) = smooth(gain * (baseline + amplitude * drive))
-    response = smooth(gamma-distributed events whose mean is the unsmoothed rate)
-
-Smoothing is linear, so ``rate`` is exactly the expected response, and the truth that a perfect
-model would predict. ``write_session`` writes one mouse, ``write_recording`` several.
+``write_session`` writes one mouse, ``write_recording`` several. The neurons and the behaviour are
+those of ``simulated_neurons`` and ``simulated_behavior``.
 """
 
 from __future__ import annotations
@@ -16,58 +10,23 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import lfilter
 
 from sensorium_jax import protocol, stimuli
 from sensorium_jax.errors import UserError
+from sensorium_jax.simulated_behavior import make_behavior
+from sensorium_jax.simulated_neurons import (
+    Population,
+    draw_response,
+    make_population,
+    make_rate,
+    smooth,
+)
 
 VERSION = 1  # raise it whenever the same seed would give another recording
-
-HEIGHT, WIDTH = protocol.HEIGHT, protocol.WIDTH
-
-# Anatomy of a session, after the release's metadata.
-FIELD_UM = 615.0  # extent of x and y
-DEPTHS_UM = np.arange(200, 426, 25)  # ten planes
-UNITS_SEGMENTED = 1.1  # unit ids are drawn from this many times the neurons: not contiguous
-RETINOTOPY_PX = (38.0, 22.0)  # x and y of the visual field that the cortical field covers; chosen
-SCATTER_PX = 0.5
-
-# Filters; all chosen, with pixels of about two degrees and latencies as in mouse V1. The ranges are
-# narrow enough for a small model to come close to the truth in minutes.
-SIGMA_PX = (4.0, 6.0)
-SIGMA_PER_WAVELENGTH = (0.35, 0.45)
-FILTER_FRAMES = 12
-PEAK_FRAMES = (3.0, 5.0)  # 100-170 ms after the stimulus
-FREQUENCY_HZ = (1.0, 4.0)
-ENVELOPE_ORDER = 3  # of the gamma envelope in time
-TRANSIENCE = 0.5  # share of the temporal filter's mean that is removed
-POOL_SIGMAS, SURROUND_SIGMAS = 1.5, 3.5  # extent of normalising pools, in sigmas of the centre
-POOL_SHARE = 0.1  # of local variance in the normalising pool, beside the neuron's own energy
-SEMI_SATURATION = 0.25  # local contrast, in units of VIDEO_STD
-BASELINE_SHARE = 0.05  # spontaneous events, as a share of the mean of driven ones
-VIDEO_MEAN, VIDEO_STD = 80.0, 58.0  # grey levels: the release, averaged over mice
-
-# Responses; the release has neuron means 2.4-4.7 and standard deviations 12-22.
-MEAN_RESPONSE = 3.5
-CALCIUM_FRAMES = 5.0  # time constant of the exponential smoothing; chosen
-RELIABILITY = (0.3, 0.85)  # correlation of rate and response in single trials, lowest and highest
-RESIDUE = 5e-8  # the release's deconvolution leaves values down to about -1e-7
-
-# Behaviour; the release has speed means 0.3-5.6, maxima 19-47, pupil sizes 40-61 (std 12-17), and
-# pupil centres 119-180 (std 4-8), all in the units of the cameras and the treadmill.
-BOUT_SHARE = 0.4  # of trials with running
-BOUT_FRAMES = (75, 300)
-SPEED_MAX = 45.0
-SPEED_HALF = 8.0  # speed at which running's effects are half of their most
-PUPIL_SIZE_MEAN, PUPIL_SIZE_STD = 48.0, 13.0
-PUPIL_CENTER_MEAN = (119.0, 180.0)
-SACCADES_HZ = 0.4
-GAZE_PX = 0.3  # receptive field displacement for one unit of pupil centre
-GAZE_REACH_PX = 8  # no farther
 
 _FIELDS = ("videos", "responses", "behavior", "pupil_center")  # folders of the release
 JITTER_SHARE = 0.03  # of pixels one grey level off, so that repeats differ as in the release
@@ -95,31 +54,6 @@ DEMO = (SessionPlan("A", 96), SessionPlan("B", 112), SessionPlan("C", 128))
 
 
 @dataclass(frozen=True)
-class Population:
-    """The truth about N neurons, everything that the expected response depends on."""
-
-    unit_ids: np.ndarray  # [N] ascending, with gaps
-    position_um: np.ndarray  # [N 3] cortical x, y, z
-    center_px: np.ndarray  # [N 2] x, y of the receptive field at the mean gaze
-    sigma_px: np.ndarray  # [N]
-    wavelength_px: np.ndarray  # [N]
-    direction_deg: np.ndarray  # [N] preferred direction of motion; 0 right, 90 up
-    phase_rad: np.ndarray  # [N]
-    frequency_hz: np.ndarray  # [N] preferred temporal frequency
-    temporal: np.ndarray  # [2 K N] even and odd filter in time; index 0 is the current frame
-    directionality: np.ndarray  # [N] 0: none, 1: no response to the opposite direction
-    is_complex: np.ndarray  # [N] bool
-    surround: np.ndarray  # [N] weight of the suppressive surround
-    running_gain: np.ndarray  # [N] relative increase at high speed
-    pupil_gain: np.ndarray  # [N] relative increase per standard deviation of pupil size
-    gaze_px: np.ndarray  # [] pixels for one unit of pupil centre
-    pupil_center_mean: np.ndarray  # [2]
-    baseline: np.ndarray  # [N] spontaneous events, response units
-    amplitude: np.ndarray  # [N] response units
-    noise_scale: np.ndarray  # [N] variance over mean of an event, response units
-
-
-@dataclass(frozen=True)
 class Trial:
     """One file number of a session."""
 
@@ -127,9 +61,6 @@ class Trial:
     tier: str
     family: str
     clip: str
-
-
-# --- writing ------------------------------------------------------------------------------------
 
 
 def write_recording(
@@ -380,253 +311,3 @@ def _write_statistics(folder: Path, name: str, train: list[int]) -> None:
     target.mkdir(parents=True)
     for key, value in found.items():
         np.save(target / f"{key}.npy", value)
-
-
-# --- neurons ------------------------------------------------------------------------------------
-
-
-def make_population(neurons: int, *, seed: int | tuple[int, ...] = 0) -> Population:
-    """Draw ``neurons`` neurons and scale them so that natural movies give the release's moments."""
-    rng = np.random.default_rng(seed)
-    position_um = _positions(rng, neurons)
-    sigma_px = rng.uniform(*SIGMA_PX, neurons)
-    frequency_hz = rng.uniform(*FREQUENCY_HZ, neurons)
-    drawn = Population(
-        unit_ids=1 + np.sort(rng.permutation(int(UNITS_SEGMENTED * neurons) + 2)[:neurons]),
-        position_um=position_um,
-        center_px=retinotopy(position_um) + rng.normal(0, SCATTER_PX, (neurons, 2)),
-        sigma_px=sigma_px,
-        wavelength_px=sigma_px / rng.uniform(*SIGMA_PER_WAVELENGTH, neurons),
-        direction_deg=rng.uniform(0, 360, neurons),
-        phase_rad=rng.uniform(0, 2 * np.pi, neurons),
-        frequency_hz=frequency_hz,
-        temporal=_temporal_filters(rng.uniform(*PEAK_FRAMES, neurons), frequency_hz),
-        directionality=rng.beta(1.0, 4.0, neurons),
-        is_complex=rng.random(neurons) < 0.8,
-        surround=rng.uniform(0.5, 3.0, neurons),
-        running_gain=np.maximum(rng.normal(0.8, 0.4, neurons), 0),
-        pupil_gain=np.maximum(rng.normal(0.15, 0.1, neurons), 0),
-        gaze_px=np.array(GAZE_PX),
-        pupil_center_mean=rng.uniform(*PUPIL_CENTER_MEAN, 2),
-        baseline=np.zeros(neurons),
-        amplitude=np.ones(neurons),
-        noise_scale=np.ones(neurons),
-    )
-    mean = MEAN_RESPONSE * rng.lognormal(-0.08, 0.4, neurons)
-    low, high = RELIABILITY
-    reliability = low + (high - low) * rng.beta(2.2, 1.8, neurons)
-    return _calibrate(rng, drawn, mean, reliability)
-
-
-def retinotopy(position_um: np.ndarray) -> np.ndarray:
-    """Smooth map from cortical x, y [N 3] to receptive field centres [N 2] x, y in pixels."""
-    x, y = (position_um[:, :2] / FIELD_UM).T  # -0.5 .. 0.5
-    center_x = WIDTH / 2 + RETINOTOPY_PX[0] * (0.95 * x + 0.2 * y + 0.15 * x * y)
-    center_y = HEIGHT / 2 + RETINOTOPY_PX[1] * (0.95 * y - 0.2 * x + 0.15 * x**2)
-    return np.stack([center_x, center_y], axis=-1)
-
-
-def _positions(rng, neurons: int) -> np.ndarray:
-    """Cortical x, y, z, int64 [N 3] micrometres."""
-    plane = rng.uniform(-FIELD_UM / 2, FIELD_UM / 2, (neurons, 2))
-    depth = rng.choice(DEPTHS_UM, (neurons, 1))
-    return np.rint(np.concatenate([plane, depth], axis=1)).astype(np.int64)
-
-
-def _temporal_filters(peak_frames: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
-    """A causal quadrature pair: gamma envelope [K N] times cosine and sine -> [2 K N]."""
-    lag = np.arange(FILTER_FRAMES)[:, None]
-    envelope = (lag / peak_frames) ** ENVELOPE_ORDER
-    envelope = envelope * np.exp(ENVELOPE_ORDER * (1 - lag / peak_frames))
-    angle = 2 * np.pi * frequency_hz / protocol.FRAME_RATE_HZ * (lag - peak_frames)
-    pair = envelope * np.stack([np.cos(angle), np.sin(angle)])
-    total = envelope.sum(axis=0)
-    pair -= TRANSIENCE * envelope * pair.sum(axis=1, keepdims=True) / total
-    return pair / (total / 2)  # about 1 for the preferred frequency
-
-
-_PROBE_CLIPS = 12
-
-
-def _calibrate(rng, population: Population, mean: np.ndarray, reliability: np.ndarray):
-    """Set amplitude and noise [N] for a mean response and a single-trial correlation [N].
-
-    The noise of an event has variance scale * rate; smoothing by k leaves scale * sum(k^2) * rate.
-    With r^2 = var(signal) / (var(signal) + var(noise)) the scale follows.
-    """
-    driven, spontaneous = [], []  # [T N] of every probe, for an amplitude and a baseline of one
-    rate_of = make_rate(population)
-    for _ in range(_PROBE_CLIPS):
-        video = stimuli.natural_clip(rng)
-        behavior, pupil_center = make_behavior(rng, len(video), population.pupil_center_mean)
-        driven.append(smooth(rate_of(video, behavior, pupil_center))[protocol.SKIP_FRAMES :])
-        spontaneous.append(smooth(_gain(population, behavior))[protocol.SKIP_FRAMES :])
-    driven, spontaneous = np.concatenate(driven), np.concatenate(spontaneous)
-    baseline = BASELINE_SHARE * driven.mean(axis=0)
-    signal = driven + baseline * spontaneous
-    unit = mean / signal.mean(axis=0)
-    keep = np.exp(-1 / CALCIUM_FRAMES)
-    kernel_energy = (1 - keep) / (1 + keep)  # sum of squares of (1 - keep) * keep ** t
-    variance = (unit * signal.std(axis=0)) ** 2
-    scale = variance * (1 / reliability**2 - 1) / (kernel_energy * mean)
-    return replace(population, baseline=unit * baseline, amplitude=unit, noise_scale=scale)
-
-
-def make_rate(population: Population) -> Callable[..., np.ndarray]:
-    """The function from stimulus and behaviour to the expected events of ``population``.
-
-    It takes video uint8 [T H W], behavior [2 T] and pupil_center [2 T], and returns [T N] float32,
-    response units a frame before calcium smoothing: apply ``smooth`` for the expected response.
-    """
-    filters = _spatial_filters(population)  # [HW 2N]
-    pools = _pool_weights(population)  # [hw 2N]
-    lowpass = _lowpass()
-    simple = ~population.is_complex
-    directionality = population.directionality.astype(np.float32)
-    temporal = (population.temporal / (1 + directionality)).astype(np.float32)
-
-    def rate(video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray) -> np.ndarray:
-        shift = population.gaze_px * (pupil_center - population.pupil_center_mean[:, None])
-        image = (look(video, shift) - np.float32(VIDEO_MEAN)) / np.float32(VIDEO_STD)
-        even, odd = np.split(image.reshape(len(image), -1) @ filters, 2, axis=1)  # [T N]
-        first = _convolve(even, temporal[0]) - directionality * _convolve(odd, temporal[1])
-        second = _convolve(odd, temporal[0]) + directionality * _convolve(even, temporal[1])
-        energy = first**2 + second**2
-        energy[:, simple] = 2 * np.maximum(first[:, simple], 0) ** 2
-        center, around = np.split(_local_variance(image, pools), 2, axis=1)  # [T N]
-        pool = _convolve(center + population.surround.astype(np.float32) * around, lowpass)
-        drive = energy / (SEMI_SATURATION**2 + POOL_SHARE * pool + energy)
-        expected = population.baseline + population.amplitude * drive
-        return (_gain(population, behavior) * expected).astype(np.float32)
-
-    return rate
-
-
-def look(video: np.ndarray, shift_px: np.ndarray) -> np.ndarray:
-    """What receptive fields see when gaze carries them by ``shift_px`` [2 T] x, y.
-
-    ``video`` [T H W] is read at pixel + shift, bilinearly, and continued beyond its edges;
-    float32 [T H W].
-    """
-    reach = GAZE_REACH_PX
-    x, y = np.clip(shift_px, -reach, reach - 1e-3)
-    padded = np.pad(video, ((0, 0), (reach, reach), (reach, reach)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (HEIGHT + 1, WIDTH + 1), (1, 2))
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    seen = windows[np.arange(len(video)), top + reach, left + reach].astype(np.float32)
-    right_share = (x - left).astype(np.float32)[:, None, None]
-    below_share = (y - top).astype(np.float32)[:, None, None]
-    seen = seen[:, :-1] + below_share * (seen[:, 1:] - seen[:, :-1])
-    return seen[:, :, :-1] + right_share * (seen[:, :, 1:] - seen[:, :, :-1])
-
-
-def smooth(events: np.ndarray) -> np.ndarray:
-    """Calcium-like smoothing of [T N]: causal, exponential, of unit area."""
-    keep = np.exp(-1 / CALCIUM_FRAMES)
-    weights = np.array([1 - keep]), np.array([1, -keep])
-    return lfilter(*(w.astype(events.dtype) for w in weights), events, axis=0)
-
-
-def draw_response(rng, events: np.ndarray, noise_scale: np.ndarray) -> np.ndarray:
-    """One noisy trial: response [T N] float32 whose expectation is ``smooth(events)``.
-
-    Events are gamma-distributed with mean ``events`` [T N] and variance ``noise_scale`` [N] times
-    the mean. A residue of zero mean makes silent frames a little negative, as in the release.
-    """
-    scale = noise_scale.astype(np.float32)
-    noisy = rng.standard_gamma(events / scale, dtype=np.float32) * scale
-    return smooth(noisy) + np.float32(RESIDUE) * rng.standard_normal(events.shape, np.float32)
-
-
-def _gain(population: Population, behavior: np.ndarray) -> np.ndarray:
-    """Multiplicative gain [T N] from pupil size and running speed, behavior [2 T]."""
-    pupil = np.clip((behavior[0] - PUPIL_SIZE_MEAN) / PUPIL_SIZE_STD, -2, 2)[:, None]
-    running = (behavior[1] / (behavior[1] + SPEED_HALF))[:, None]
-    return (1 + population.running_gain * running) * np.exp(population.pupil_gain * pupil)
-
-
-def _spatial_filters(population: Population) -> np.ndarray:
-    """Even then odd Gabors, float32 [HW 2N]; a matching grating of amplitude 1 gives about 1."""
-    angle = np.deg2rad(population.direction_deg)
-    dx, dy, envelope = _gaussians(population, 1.0, 1)
-    along = dx * np.cos(angle) - dy * np.sin(angle)  # y points down
-    phase = 2 * np.pi * along / population.wavelength_px + population.phase_rad
-    gabors = np.stack([np.cos(phase), np.sin(phase)]) * envelope  # [2 HW N]
-    gabors -= envelope * gabors.sum(axis=1, keepdims=True)  # blind to uniform light
-    return (2 * np.concatenate(gabors, axis=1)).astype(np.float32)
-
-
-def _pool_weights(population: Population) -> np.ndarray:
-    """Gaussian pools of centre then surround over every other pixel, float32 [hw 2N]."""
-    pools = [_gaussians(population, extent, 2)[2] for extent in (POOL_SIGMAS, SURROUND_SIGMAS)]
-    return np.concatenate(pools, axis=1).astype(np.float32)
-
-
-def _gaussians(population: Population, extent: float, step_px: int):
-    """Distances x, y in pixels and Gaussians of unit sum, each [hw N], at every ``step_px``."""
-    y, x = np.mgrid[:HEIGHT:step_px, :WIDTH:step_px].reshape(2, -1, 1)
-    dx, dy = x - population.center_px[:, 0], y - population.center_px[:, 1]
-    weight = np.exp(-(dx**2 + dy**2) / (2 * (extent * population.sigma_px) ** 2))
-    return dx, dy, weight / weight.sum(axis=0)
-
-
-def _local_variance(image: np.ndarray, pools: np.ndarray) -> np.ndarray:
-    """Variance of ``image`` [T H W] under each pool [hw M] -> [T M]."""
-    light = image[:, ::2, ::2].reshape(len(image), -1)
-    return np.maximum(light**2 @ pools - (light @ pools) ** 2, 0)
-
-
-def _convolve(signal: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """Causal filter of [T N] by taps [K N] or [K 1]; before the clip the signal is zero."""
-    out = np.zeros_like(signal)
-    for lag, tap in enumerate(taps[: len(signal)]):
-        out[lag:] += signal[: len(signal) - lag] * tap
-    return out
-
-
-def _lowpass() -> np.ndarray:
-    """Temporal filter of the normalising pool, unit sum [K 1]."""
-    lag = np.arange(FILTER_FRAMES, dtype=np.float32)[:, None]
-    taps = lag**ENVELOPE_ORDER * np.exp(-ENVELOPE_ORDER * lag / np.mean(PEAK_FRAMES))
-    return (taps / taps.sum()).astype(np.float32)
-
-
-# --- behaviour ----------------------------------------------------------------------------------
-
-
-def make_behavior(rng, frames: int, pupil_center_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Behaviour in one trial: (pupil size, running speed) [2 T] and pupil centre x, y [2 T]."""
-    speed = _running(rng, frames)
-    arousal = lfilter([0.02], [1, -0.98], speed / (speed + SPEED_HALF))
-    size = PUPIL_SIZE_MEAN - 3 + rng.normal(0, 10) + _drift(rng, frames, 5.0, 60) + 25 * arousal
-    gaze = [
-        rng.normal(0, 4) + _saccades(rng, frames) + _drift(rng, frames, 1.0, 60) for _ in range(2)
-    ]
-    return np.stack([np.maximum(size, 5), speed]), pupil_center_mean[:, None] + np.stack(gaze)
-
-
-def _running(rng, frames: int) -> np.ndarray:
-    """Speed [T]: still, or one bout with soft flanks."""
-    if rng.random() > BOUT_SHARE:
-        return np.zeros(frames)
-    length = rng.integers(*BOUT_FRAMES)
-    start = rng.integers(-length // 2, max(frames - length // 2, 1))
-    time = np.arange(frames) - start
-    flanks = np.clip(np.minimum(time, length - time) / 20, 0, 1)
-    speed = rng.gamma(3, 4) * np.exp(_drift(rng, frames, 0.25, 15))
-    return np.minimum(speed * flanks, SPEED_MAX)
-
-
-def _saccades(rng, frames: int) -> np.ndarray:
-    """Gaze that rests and jumps [T]."""
-    jumps = rng.random(frames) < SACCADES_HZ / protocol.FRAME_RATE_HZ
-    places = rng.normal(0, 2.0, frames + 1)
-    return places[np.cumsum(jumps)]
-
-
-def _drift(rng, frames: int, std: float, time_frames: float) -> np.ndarray:
-    """Stationary first-order noise [T] with time constant ``time_frames``."""
-    keep = np.exp(-1 / time_frames)
-    kicks = rng.normal(0, std * np.sqrt(1 - keep**2), frames)
-    kicks[0] = rng.normal(0, std)
-    return lfilter([1.0], [1, -keep], kicks)

@@ -6,3 +6,33 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest  # noqa: E402
+
+from sensorium_jax import simulate  # noqa: E402
+from sensorium_jax.data import raw as raw_data  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory):
+    """A recording of two simulated mice of 5 and 7 neurons, read-only."""
+    folder = tmp_path_factory.mktemp("raw")
+    simulate.write_recording(
+        folder,
+        letters=("A", "B"),
+        neurons=(5, 7),
+        train=9,
+        clips=2,
+        repeats=2,
+        ood_clips=1,
+        ood_repeats=2,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(raw, tmp_path_factory):
+    """``raw``, converted, read-only."""
+    folder = tmp_path_factory.mktemp("store")
+    raw_data.convert(raw, folder)
+    return folder

@@ -1,8 +1,11 @@
 """A model and a batch small enough to compile in seconds, with sessions of unequal size."""
 
+import dataclasses
+
 import numpy as np
 
-from sensorium_jax import cores, readouts, shifters
+from sensorium_jax import cores, optim, readouts, shifters
+from sensorium_jax.experiment import Data, Experiment
 from sensorium_jax.model import Model
 from sensorium_jax.nn.recurrent import ConvGRU
 from sensorium_jax.types import Batch, Moments, Neurons, Statistics
@@ -66,3 +69,27 @@ def statistics(*, frames: int = 1) -> Statistics:
         moments(3, 4, n),
         np.full(S, 40.0, np.float32),
     )
+
+
+def experiment(**changes):
+    """An experiment of seconds on the ``store`` of conftest: two epochs of three steps."""
+    core = cores.RotationEquivariant(
+        channels=1,
+        rotations=4,
+        layers=2,
+        input_kernel=11,
+        hidden_kernel=3,
+        stride=8,
+        gamma_input=1e-3,
+        gamma_hidden=1e-3,
+        momentum=0.1,
+        recurrence=ConvGRU(kernel=1),
+    )
+    base = Experiment(
+        model=Model(core, readouts.Gaussian(init_sigma=0.2), shifters.MLP()),
+        data=Data(frames=10, trials=2, statistics="pooled"),
+        optimizer=optim.AdamW(learning_rate=0.01),
+        epoch_steps=3,
+        max_epochs=2,
+    )
+    return dataclasses.replace(base, **changes)

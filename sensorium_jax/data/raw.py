@@ -64,7 +64,7 @@ class RawSession:
         self.numbers = np.flatnonzero(self.tiers != protocol.MISSING)
         if not len(self.numbers):
             raise UserError(f"expected trials in {folder / 'meta/trials/tiers.npy'}, found none")
-        self.frames = _load(self._file("video", self.numbers[0])).shape[-1]
+        self.frames = _load(self._file("behavior", self.numbers[0])).shape[-1]
 
     @property
     def simulated(self) -> bool:

@@ -52,7 +52,7 @@ class ConvGRU(nn.Module):
 
 
 def _chrono(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """Biases [3R] whose update gates remember for 1 to ``MEMORY_FRAMES`` frames.
+    """Biases [3R] whose update gates remember for 2 to ``MEMORY_FRAMES`` frames.
 
     Chrono initialisation (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?",
     ICLR): a gate with bias -log(t - 1) forgets in about t frames.

@@ -1,0 +1,114 @@
+"""Experiments: overrides by name, a JSON record and back, schedules."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sensorium_jax import optim
+from sensorium_jax.errors import UserError
+from sensorium_jax.experiment import differences, from_record, override, to_record
+
+CONFIGS = sorted(
+    p.stem
+    for p in (Path(__file__).parents[1] / "experiments/configs").glob("*.py")
+    if not p.stem.startswith("_")
+)
+BASE = importlib.import_module("experiments.configs.gru_baseline").demo
+
+
+def test_there_are_configs():
+    assert {"gru_baseline", "static_baseline"} <= set(CONFIGS)
+
+
+def test_override_changes_one_field():
+    changed = override(BASE, "model.core.channels=5")
+    assert changed.model.core.channels == 5
+    assert differences(to_record(BASE), to_record(changed)) == ["model.core.channels: 8, here 5"]
+
+
+@pytest.mark.parametrize(
+    "assignment, path, value",
+    [
+        ("optimizer.learning_rate=1", ("optimizer", "learning_rate"), 1.0),
+        ("data.statistics=released", ("data", "statistics"), "released"),
+        ("model.shifter=None", ("model", "shifter"), None),
+        ("model.core.recurrence.kernel=3", ("model", "core", "recurrence", "kernel"), 3),
+        ("model.core.behavior=False", ("model", "core", "behavior"), False),
+    ],
+)
+def test_values_are_literals(assignment, path, value):
+    node = override(BASE, assignment)
+    for name in path:
+        node = getattr(node, name)
+    assert node == value and type(node) is type(value)
+
+
+@pytest.mark.parametrize(
+    "assignment, words",
+    [
+        ("model.core.chanels=8", "no field 'chanels' in RotationEquivariant .*nearest: channels"),
+        ("modle.core.channels=8", "no field 'modle' in Experiment .*nearest: model"),
+        ("model.core.channels.x=8", "no field 'x' in int"),
+        ("model.core.channels=many", "expected a value of type int .*got 'many'"),
+        ("model.core.channels=2.5", "expected a value of type int"),
+        ("model.core=8", "is a RotationEquivariant: set one of its fields"),
+        ("optimizer.schedule=step", "optimizer.schedule: expected a schedule"),
+        ("scaling.kind=sum", "scaling.kind: expected a scaling"),
+        ("seed", "expected --set FIELD=VALUE, got 'seed'"),
+    ],
+)
+def test_overrides_that_cannot_be(assignment, words):
+    with pytest.raises(UserError, match=words):
+        override(BASE, assignment)
+
+
+@pytest.mark.parametrize("size", ["demo", "published"])
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_record_is_the_experiment(config, size):
+    experiment = getattr(importlib.import_module(f"experiments.configs.{config}"), size)
+    record = json.loads(json.dumps(to_record(experiment)))
+    assert from_record(record) == experiment
+
+
+def test_a_record_builds_only_dataclasses_of_the_package():
+    with pytest.raises(UserError, match="expected the name of a dataclass"):
+        from_record({"type": "files.write_json", "path": "x", "values": 1})
+    with pytest.raises(ImportError):
+        from_record({"type": "os.system"})
+
+
+def judge(scores, plateau):
+    state, verdicts = optim.PlateauState(), []
+    for i, score in enumerate(scores):
+        state, verdict = plateau.update(state, score, step=10 * (i + 1))
+        verdicts.append(verdict)
+    return state, verdicts
+
+
+def test_plateau_decays_then_stops():
+    plateau = optim.Plateau(patience=2, factor=0.5, rounds=2)
+    state, verdicts = judge([0.1, 0.2, 0.1, 0.2, 0.3, 0.1, 0.1], plateau)
+    assert verdicts == ["better", "better", "wait", "decay", "better", "wait", "stop"]
+    assert (state.best, state.best_step, state.rate, state.decays) == (0.3, 50, 0.5, 1)
+
+
+def test_plateau_has_a_floor_and_a_tolerance():
+    plateau = optim.Plateau(patience=1, factor=0.1, rounds=9, tolerance=0.01, floor=0.05)
+    state, verdicts = judge([0.1, 0.105, 0.1, float("nan")], plateau)
+    assert verdicts == ["better", "decay", "decay", "decay"] and state.rate == 0.05
+
+
+def test_cosine_schedule_rises_and_ends_at_zero():
+    import jax.numpy as jnp
+
+    steps, weights = 40, {"w": jnp.ones(1)}
+    update = optim.AdamW(learning_rate=0.1, weight_decay=0.0, schedule="cosine").make(steps)
+    state, sizes = update.init(weights), []
+    for _ in range(steps + 1):
+        change, state = update.update({"w": jnp.ones(1)}, state, weights)
+        sizes.append(abs(float(change["w"][0])))
+    assert sizes[0] == 0 and np.argmax(sizes) == 2 and sizes[2] == pytest.approx(0.1, rel=1e-4)
+    assert sizes[-1] < 1e-6

@@ -1,0 +1,77 @@
+"""Who may import whom: the arrows of the design, held by the syntax tree of every file."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "sensorium_jax"
+
+LEAVES = {"types", "protocol", "errors", "files", "_version"}
+DATA = LEAVES | {"data", "simulate", "stimuli"}
+ABOVE = {"model", "parallel", "metrics", "report"}
+ALLOWED = {
+    "types": set(),
+    "protocol": set(),
+    "errors": set(),
+    "_version": set(),
+    "files": {"errors"},
+    "nn": {"types", "nn"},
+    "cores": {"types", "nn", "cores"},
+    "readouts": {"types", "nn", "readouts"},
+    "shifters": {"types", "nn"},
+    "losses": {"types"},
+    "metrics": set(),
+    "report": set(),
+    "stimuli": {"protocol", "stimuli"},
+    "model": {"types"},
+    "optim": set(),
+    "data": LEAVES | {"data"},
+    "simulated_behavior": {"protocol"},
+    "simulated_neurons": {"protocol", "stimuli", "simulated_behavior"},
+    "simulate": {"protocol", "stimuli", "errors", "simulated_behavior", "simulated_neurons"},
+    "demo": DATA,
+    "parallel": {"model", "losses", "types", "errors", "nn"},
+    "evaluate": LEAVES | ABOVE | {"data"},
+    "experiment": {"losses", "optim", "model", "errors"},
+    "checkpoint": {"types", "errors"},
+    "metric_log": set(),
+    "train": LEAVES
+    | ABOVE
+    | {"data", "checkpoint", "evaluate", "experiment", "metric_log", "optim"},
+    "run": LEAVES | ABOVE | {"data", "checkpoint", "evaluate", "experiment"},
+}
+NO_JAX = (DATA - {"types"}) | {
+    "simulated_behavior",
+    "simulated_neurons",
+    "demo",
+}  # types: for checkers only
+
+
+def imports(path):
+    """(line, module) of every import in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: relative import"
+            if node.module == "sensorium_jax":
+                yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, node.module
+
+
+def test_imports_follow_the_design():
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        unit = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if unit == "__init__":
+            continue
+        for line, module in imports(path):
+            root, _, rest = module.partition(".")
+            target = rest.partition(".")[0]
+            if root == "sensorium_jax" and target not in ALLOWED[unit]:
+                wrong.append(f"{path}:{line}: {unit} imports {module}")
+            if unit in NO_JAX and root in ("jax", "flax", "optax", "orbax"):
+                wrong.append(f"{path}:{line}: {unit} imports {module}; workers must not load jax")
+            if root in ("experiments", "data_prep", "tests", "benchmarks", "torch"):
+                wrong.append(f"{path}:{line}: the package imports {module}")
+    assert not wrong, "\n".join(wrong)

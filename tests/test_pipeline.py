@@ -1,0 +1,172 @@
+"""Batches: true pieces of trials, the same for the same seed, resumable, padded, masked."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sensorium_jax import protocol
+from sensorium_jax.data import format as store_format
+from sensorium_jax.data import pipeline
+from sensorium_jax.errors import UserError
+from sensorium_jax.types import Moments
+
+FRAMES, TRIALS = 12, 4
+
+
+@pytest.fixture(scope="module")
+def recordings(store):
+    return pipeline.load_recordings(store)
+
+
+def iterator(recordings, *, seed=0, frames=FRAMES, trials=TRIALS):
+    return pipeline.train_iterator(recordings, frames=frames, trials=trials, seed=seed)
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_a_batch_is_every_mouse_stacked(recordings):
+    batch = next(iterator(recordings))
+    assert batch.video.shape == (2, TRIALS, FRAMES, 36, 64) and batch.video.dtype == np.uint8
+    assert batch.behavior.shape == batch.pupil_center.shape == (2, TRIALS, FRAMES, 2)
+    assert batch.response.shape == (2, TRIALS, FRAMES, 7)
+    assert batch.first_frame.shape == (2, TRIALS)
+    assert batch.frame_mask.all() and batch.frame_mask.shape == (2, TRIALS, FRAMES)
+    assert not batch.response[0, ..., 5:].any()  # padding of the smaller mouse
+    np.testing.assert_array_equal(recordings.neurons.mask.sum(1), (5, 7))
+
+
+def test_crops_are_pieces_of_train_trials(recordings):
+    batches = iterator(recordings)
+    starts = []
+    for _ in range(5):
+        batch = next(batches)
+        for s, session in enumerate(recordings.sessions):
+            rows = recordings.rows(s, protocol.TRAIN)
+            for b in range(TRIALS):
+                start = int(batch.first_frame[s, b])
+                starts.append(start)
+                crops = [session.read(row, start, start + FRAMES) for row in rows]
+                crop = tuple(x[s, b] for x in batch[:3])
+                hits = [crop for c in crops if equal(c[:3], crop)]
+                assert len(hits) == 1
+    assert len(set(starts)) > 20 and max(starts) > 150
+
+
+def test_every_trial_comes_once_a_round(recordings):
+    batches = iterator(recordings, frames=300, trials=9)
+    seen = next(batches).behavior[:, :, 0, 0]
+    again = next(batches).behavior[:, :, 0, 0]
+    for s, session in enumerate(recordings.sessions):
+        rows = recordings.rows(s, protocol.TRAIN)
+        every = sorted(float(session.read(row, 0, 1).behavior[0, 0]) for row in rows)
+        assert sorted(seen[s].tolist()) == sorted(again[s].tolist()) == every
+    assert not np.array_equal(seen, again)  # shuffled anew
+
+
+def test_seed_decides_all(recordings):
+    a, b, c = (iterator(recordings, seed=seed) for seed in (0, 0, 1))
+    first = next(a)
+    assert equal(first, next(b))
+    assert not equal(first, next(c))
+    assert not equal(first, next(a))
+
+
+def test_position_can_be_kept_and_resumed(recordings):
+    batches = iterator(recordings)
+    next(batches)
+    position = batches.get_state()
+    expected = [next(batches) for _ in range(3)]
+    fresh = iterator(recordings)
+    fresh.set_state(position)
+    assert all(equal(next(fresh), x) for x in expected)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"trials": 10}, "at least 10 trials of train .*found 9; lower data.trials"),
+        ({"frames": 301}, "at least 301 frames .*found one of 300; lower data.frames"),
+        ({"frames": 0}, "at least 1 frame"),
+        ({"trials": 0}, "at least 1 frame and 1 trial"),
+    ],
+)
+def test_batches_that_cannot_be_made(options, words, recordings):
+    with pytest.raises(UserError, match=words):
+        iterator(recordings, **options)
+
+
+def test_evaluation_reads_whole_trials_in_order(recordings):
+    items = list(pipeline.eval_batches(recordings, "live_test_bonus", trials=3, rate=True))
+    for s, session in enumerate(recordings.sessions):
+        index = np.concatenate([item.index[s] for item in items])
+        rows = recordings.rows(s, "live_test_bonus")
+        np.testing.assert_array_equal(index[index >= 0], rows)
+        assert (np.diff(session.trials.number[rows]) > 0).all()
+        for item in items:
+            for b, row in enumerate(item.index[s]):
+                valid = min(300, session.trials.frames[row]) if row >= 0 else 0
+                assert item.batch.frame_mask[s, b].sum() == valid
+                trial = session.read(max(row, 0), 0, valid)
+                n = session.neurons
+                np.testing.assert_array_equal(item.batch.video[s, b, :valid], trial.video)
+                np.testing.assert_array_equal(item.batch.response[s, b, :valid, :n], trial.response)
+                truth = session.read_rate(max(row, 0), 0, valid)
+                np.testing.assert_array_equal(item.rate[s, b, :valid, :n], truth)
+    shapes = {item.batch.video.shape for item in items}
+    assert shapes == {(2, 3, 300, 36, 64)}
+
+
+def test_unknown_split_names_the_nearest(recordings):
+    with pytest.raises(UserError, match="no split 'live_main'; nearest: live_test_main"):
+        list(pipeline.eval_batches(recordings, "live_main", trials=1))
+
+
+@pytest.mark.parametrize("kind, frames", [("pooled", 1), ("released", 300)])
+def test_statistics_are_padded_and_never_zero(kind, frames, recordings):
+    statistics = recordings.statistics(kind)
+    assert statistics.video.mean.shape == (2, frames, 36, 64)
+    assert statistics.response.std.shape == (2, frames, 7)
+    assert (statistics.response.std[0, :, 5:] == 1).all()
+    for moments in statistics[:4]:
+        assert np.isfinite(moments.mean).all() and (moments.std > 0).all()
+    np.testing.assert_array_equal(statistics.trials, [s.trial_files for s in recordings.sessions])
+
+
+class Still:
+    """A session whose second neuron never fires and whose third has no statistics late on."""
+
+    def load(self, name):
+        std = np.array([[2.0, 0.0, 4.0], [2.0, 0.0, np.nan]], np.float32)
+        return {"released/response_mean": std, "released/response_std": std}[name]
+
+
+def test_floor_of_the_response_std():
+    moments = pipeline._response_moments(Still(), "released")
+    floor = 0.01 * np.mean([2, 0, 4, 2, 0])
+    np.testing.assert_allclose(moments.std, [[2, floor, 4], [2, floor, floor]], rtol=1e-6)
+    assert isinstance(moments, Moments)
+
+
+def test_unknown_statistics(recordings):
+    with pytest.raises(UserError, match="expected statistics of kind released or pooled"):
+        recordings.statistics("framewise")
+
+
+def test_sessions_travel_to_other_processes(store):
+    session = store_format.open_store(store).sessions[0]
+    before = session.read(1, 5, 9)
+    assert equal(pickle.loads(pickle.dumps(session)).read(1, 5, 9), before)
+
+
+def test_conversion_and_simulation_never_load_jax():
+    """The pipeline's own imports are held by test_imports; grain loads jax by itself."""
+    code = (
+        "import sys, sensorium_jax.data.raw, sensorium_jax.demo, sensorium_jax.simulate;"
+        "sys.exit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

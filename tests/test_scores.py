@@ -1,0 +1,210 @@
+"""The scores equal the reference's, and ``evaluate`` applies them to the right frames."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sensorium_jax import metrics, parallel, protocol
+from sensorium_jax import report as reports
+from sensorium_jax.data import pipeline
+from sensorium_jax.errors import UserError
+from sensorium_jax.evaluate import make_evaluate
+
+GOLDEN = np.load(Path(__file__).parent / "golden/components.npz")
+
+
+def golden_trials():
+    """(response, prediction) [T N] of the reference's three trials, their first 50 frames cut."""
+    for i in range(3):
+        pair = GOLDEN[f"scores/target{i}"], GOLDEN[f"scores/output{i}"]
+        yield tuple(x[:, protocol.SKIP_FRAMES :].T for x in pair)
+
+
+def score(meter, trials):
+    for clip, response, prediction in trials:
+        meter.add(clip, response, prediction)
+    return meter.correlation()
+
+
+def test_single_trial_correlation_equals_the_reference():
+    trials = [("clip", *pair) for pair in golden_trials()]
+    neurons = trials[0][1].shape[1]
+    found = score(metrics.SingleTrialCorrelation(neurons), trials)
+    np.testing.assert_allclose(found.value, GOLDEN["scores/correlations"], atol=2e-6)
+    np.testing.assert_allclose(found.value.mean(), GOLDEN["scores/correlation_mean"], atol=2e-6)
+
+
+def random_trials(lengths, *, neurons=4, offset=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    for i, length in enumerate(lengths):
+        response = rng.gamma(1, 2, (length, neurons)) + offset
+        yield f"clip{i % 2}", response, response + rng.normal(0, 2, (length, neurons))
+
+
+@pytest.mark.parametrize("offset", [0, 1e6])
+def test_sums_over_trials_equal_one_long_trial(offset):
+    trials = list(random_trials((250, 0, 1, 189), offset=offset))
+    found = score(metrics.SingleTrialCorrelation(4), trials)
+    response, prediction = (np.concatenate([t[i] for t in trials]) for i in (1, 2))
+    expected = [np.corrcoef(response[:, n], prediction[:, n])[0, 1] for n in range(4)]
+    np.testing.assert_allclose(found.value, expected, rtol=1e-9)
+    assert not found.constant.any()
+
+
+def test_correlation_to_average_averages_each_clip_up_to_its_shortest_repeat():
+    trials = list(random_trials((30, 25, 28, 25)))
+    found = score(metrics.CorrelationToAverage(4), trials)
+    means = [
+        np.concatenate(
+            [
+                (trials[0][i][:28] + trials[2][i]) / 2,
+                (trials[1][i] + trials[3][i]) / 2,
+            ]
+        )
+        for i in (1, 2)
+    ]
+    expected = [np.corrcoef(means[0][:, n], means[1][:, n])[0, 1] for n in range(4)]
+    np.testing.assert_allclose(found.value, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("meter", [metrics.SingleTrialCorrelation, metrics.CorrelationToAverage])
+def test_constants_score_zero_and_are_counted(meter):
+    clip, response, prediction = next(random_trials((40,)))
+    response[:, 1] = 0.1
+    prediction[:, 2] = 0.3
+    found = score(meter(4), [(clip, response, prediction)] * 2)
+    np.testing.assert_array_equal(found.constant, [False, True, True, False])
+    np.testing.assert_array_equal(found.value[1:3], 0)
+    assert (found.value[[0, 3]] > 0.3).all()
+
+
+# --- evaluate, with a predictor that knows the responses ----------------------------------------
+
+
+class NoModel:
+    """Stands for a model where the predictor is replaced."""
+
+
+@pytest.fixture(scope="module")
+def recordings(store):
+    return pipeline.load_recordings(store)
+
+
+def evaluate_with(predict, recordings, monkeypatch, *, statistics="pooled", split="oracle"):
+    """Score what ``predict(batch, std) -> [S B T N]`` says."""
+
+    def make_predict_step(model, mesh):
+        std = recordings.statistics(statistics).response.std[:, None]  # [S 1 f N]
+        return lambda params, batch, *_: predict(jax_to_numpy(batch), std)
+
+    monkeypatch.setattr(parallel, "make_predict_step", make_predict_step)
+    evaluate = make_evaluate(
+        NoModel(), recordings, mesh=parallel.make_mesh(1), statistics=statistics, trials=3
+    )
+    return evaluate(None, split)
+
+
+def jax_to_numpy(batch):
+    return type(batch)(*(np.asarray(x) for x in batch))
+
+
+def perfect(batch, std):
+    return batch.response / std
+
+
+@pytest.mark.parametrize("statistics", ["pooled", "released"])
+@pytest.mark.parametrize("split", protocol.EVALUATION_TIERS)
+def test_a_perfect_prediction_scores_one(statistics, split, recordings, monkeypatch):
+    report = evaluate_with(perfect, recordings, monkeypatch, statistics=statistics, split=split)
+    assert {s.session for s in report.scores} == set(recordings.session_names)
+    for s in report.scores:
+        assert s.single_trial == pytest.approx(1) and s.to_average == pytest.approx(1)
+        assert s.constant == 0
+        assert 0.2 < s.single_trial_ceiling < s.to_average_ceiling < 1
+
+
+def test_only_scored_frames_count(recordings, monkeypatch):
+    def wrong_before(batch, std):
+        rate = perfect(batch, std)
+        rate[:, :, : protocol.SKIP_FRAMES] = -100
+        rate[:, :, protocol.CLIP_FRAMES :] = -100
+        return rate
+
+    def wrong_once(batch, std):
+        rate = perfect(batch, std)
+        rate[:, :, protocol.SKIP_FRAMES] = -100
+        return rate
+
+    assert evaluate_with(wrong_before, recordings, monkeypatch).by_neuron("oracle") > 0.999
+    assert evaluate_with(wrong_once, recordings, monkeypatch).by_neuron("oracle") < 0.9
+
+
+def test_a_core_that_drops_frames_is_aligned_at_the_end(recordings, monkeypatch):
+    def later(batch, std):
+        return perfect(batch, std)[:, :, 20:]
+
+    assert evaluate_with(later, recordings, monkeypatch).by_neuron("oracle") > 0.999
+    with pytest.raises(UserError, match="drops at most 50 frames.*drops 51"):
+        evaluate_with(lambda b, s: perfect(b, s)[:, :, 51:], recordings, monkeypatch)
+
+
+def test_constant_predictions_are_reported(recordings, monkeypatch):
+    report = evaluate_with(lambda b, s: 0 * perfect(b, s) + 1, recordings, monkeypatch)
+    assert [s.constant for s in report.scores] == [5, 7]
+    assert report.by_neuron("oracle") == 0
+    assert "12 constant predictions" in str(report)
+
+
+def test_nan_predictions_are_an_error(recordings, monkeypatch):
+    with pytest.raises(UserError, match="expected numbers as predictions, got NaN"):
+        evaluate_with(lambda b, s: perfect(b, s) * np.nan, recordings, monkeypatch)
+
+
+def test_families_of_a_bonus_tier(recordings, monkeypatch):
+    report = evaluate_with(perfect, recordings, monkeypatch, split="final_test_bonus")
+    families = {s.family for s in report.scores}
+    assert families == {
+        "all",
+        *protocol.OOD_ASSIGNMENT["A"][1],
+        *protocol.OOD_ASSIGNMENT["B"][1],
+    }
+    trials = {s.family: s.trials for s in report.scores if s.session == recordings.session_names[0]}
+    assert trials.pop("all") == sum(trials.values())
+
+
+def test_withheld_tiers(recordings, monkeypatch):
+    table = recordings.trials(0)
+    labelled = np.array(table.tier) != "oracle"
+    monkeypatch.setattr(recordings.sessions[0], "trials", table._replace(labelled=labelled))
+    report = evaluate_with(perfect, recordings, monkeypatch)
+    assert [s.session for s in report.scores] == [recordings.session_names[1]]
+    assert report.withheld == (f"oracle: {recordings.session_names[0]}",)
+    both = recordings.trials(1)
+    monkeypatch.setattr(
+        recordings.sessions[1], "trials", both._replace(labelled=np.array(both.tier) != "oracle")
+    )
+    with pytest.raises(UserError, match="responses of oracle are withheld in every session"):
+        evaluate_with(perfect, recordings, monkeypatch)
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def made_score(session, neurons, single, family="all"):
+    return reports.Score(session, "oracle", family, 4, neurons, single, 0.6, 0.5, 0.8, 0)
+
+
+def test_means_over_neurons_and_over_mice():
+    report = reports.Report((made_score("a", 10, 0.2), made_score("b", 30, 0.4)), ())
+    assert report.by_neuron("oracle") == pytest.approx(0.35)
+    assert report.by_mouse("oracle") == pytest.approx(0.3)
+    assert np.isnan(report.by_neuron("final_test_main"))
+    text = str(report)
+    assert "0.350" in text and "70%" in text and "own true rate" in text
+    assert report.to_json()["means"][0]["single_trial_by_mouse"] == pytest.approx(0.3)
+
+
+def test_a_recording_has_no_ceiling():
+    score = reports.Score("a", "oracle", "all", 4, 10, 0.2, 0.3, None, None, 0)
+    assert "%" not in str(reports.Report((score,), ()))

@@ -1,0 +1,214 @@
+"""Training: resumes exactly, stops when asked, refuses to go on with nonsense; runs reopen."""
+
+import dataclasses
+import errno
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+import small
+from rich.console import Console
+
+from sensorium_jax import load_run, metric_log, optim, parallel
+from sensorium_jax.checkpoint import Checkpoints
+from sensorium_jax.data import pipeline
+from sensorium_jax.errors import UserError
+from sensorium_jax.experiment import override
+from sensorium_jax.run import claim
+from sensorium_jax.train import Interrupted, train
+
+
+@pytest.fixture(scope="module")
+def recordings(store):
+    return pipeline.load_recordings(store)
+
+
+def run(recordings, workdir, experiment=None, *, devices=1):
+    """Train as the driver does; returns the best weights and what the terminal showed."""
+    experiment = experiment or small.experiment()
+    console = Console(width=100, record=True, quiet=False, file=open("/dev/null", "w"))
+    names = recordings.session_names
+    claim(workdir, experiment, data=recordings.store.path, sessions=names)
+    mesh = parallel.make_mesh(devices)
+    params = train(experiment, workdir, recordings, mesh=mesh, console=console)
+    return jax.device_get(params), console.export_text()
+
+
+@pytest.fixture(scope="module")
+def whole(recordings, tmp_path_factory):
+    """An uninterrupted run: (workdir, best weights, terminal)."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    return workdir, *run(recordings, workdir)
+
+
+def lines(workdir):
+    """metrics.jsonl without its clock."""
+    records = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k != "time"} for r in records]
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def signal_once(monkeypatch, number, *, step):
+    """Send a signal to this process when ``step`` is logged; first steps are."""
+    write = metric_log.MetricLog.write
+
+    def and_signal(self, at, values):
+        write(self, at, values)
+        if at == step:
+            monkeypatch.setattr(metric_log.MetricLog, "write", write)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(metric_log.MetricLog, "write", and_signal)
+
+
+def test_a_run_learns_and_leaves_its_story(whole):
+    workdir, _, shown = whole
+    records = lines(workdir)
+    scores = [r for r in records if "oracle" in r]
+    assert [r["step"] for r in scores] == [3, 6]
+    assert all({"loss", "poisson", "penalty", "grad_norm"} <= r.keys() for r in records[:1])
+    assert max(r["oracle"] for r in scores) == scores[-1]["best"]
+    assert "epoch   2/2" in shown and "best so far" in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_and_resumed_equals_never_stopped(number, whole, recordings, tmp_path, monkeypatch):
+    signal_once(monkeypatch, number, step=1)
+    with pytest.raises(Interrupted, match="saved at step 1 of 6"):
+        run(recordings, tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # put back
+    params, shown = run(recordings, tmp_path / "run")
+    assert "Resuming at step 1 of 6" in shown
+    assert_same(params, whole[1])
+    assert lines(tmp_path / "run") == lines(whole[0])
+
+
+def test_a_finished_run_is_not_trained_again(whole, recordings):
+    before = lines(whole[0])
+    params, shown = run(recordings, whole[0])
+    assert "Already trained (step 6 of 6)" in shown
+    assert_same(params, whole[1])
+    assert lines(whole[0]) == before
+
+
+def test_killed_run_forgets_what_it_will_do_again(recordings, tmp_path, whole, monkeypatch):
+    signal_once(monkeypatch, signal.SIGINT, step=3)
+    with pytest.raises(Interrupted):
+        run(recordings, tmp_path / "run")
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "loss": 1}\n{"step": 6, "lo')  # written after the last save
+    run(recordings, tmp_path / "run")
+    assert lines(tmp_path / "run") == lines(whole[0])
+
+
+def test_plateau_brings_the_best_weights_back(recordings, tmp_path):
+    # A tolerance that nothing after the first epoch can beat.
+    plateau = optim.Plateau(patience=1, rounds=2, tolerance=3.0)
+    plan = small.experiment(plateau=plateau, epoch_steps=1, max_epochs=9)
+    params, shown = run(recordings, tmp_path / "run", plan)
+    scores = [r for r in lines(tmp_path / "run") if "oracle" in r]
+    assert [r["step"] for r in scores] == [1, 2, 3]  # better, decay, stop
+    assert [r["rate"] for r in scores] == [1.0, 0.3, 0.3]
+    assert "learning rate lowered" in shown
+    first, _ = run(recordings, tmp_path / "one", dataclasses.replace(plan, max_epochs=1))
+    assert_same(params, first)
+
+
+def test_divergence_is_an_error_of_one_line(recordings, tmp_path):
+    plan = override(small.experiment(), "optimizer.learning_rate=1e30")
+    with pytest.raises(UserError, match="finite loss, got nan at step .*learning_rate|got NaN"):
+        run(recordings, tmp_path / "run", plan)
+
+
+def test_full_disk(recordings, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("orbax.checkpoint.CheckpointManager.save", fail)
+    with pytest.raises(UserError, match="could not write a checkpoint .*No space left.*same comm"):
+        run(recordings, tmp_path / "run")
+
+
+# --- load_run -----------------------------------------------------------------------------------
+
+
+def test_a_run_reopens(whole, recordings):
+    again = load_run(whole[0])
+    assert again.experiment == small.experiment()
+    assert_same(jax.device_get(again.params), whole[1])
+    best = max(r["oracle"] for r in lines(whole[0]) if "oracle" in r)
+    assert again.evaluate(again.params, "oracle").by_neuron("oracle") == pytest.approx(best)
+
+
+def test_a_run_reopens_on_another_number_of_devices(whole):
+    one, two = (load_run(whole[0], devices=n) for n in (1, 2))
+    scores = [r.evaluate(r.params, "oracle").by_neuron("oracle") for r in (one, two)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+def test_all_tiers_are_scored(whole, capsys):
+    report = load_run(whole[0]).evaluate_all(Console(file=open("/dev/null", "w")))
+    tiers = list(dict.fromkeys(s.tier for s in report.scores))
+    assert tiers == [
+        "oracle",
+        "live_test_main",
+        "final_test_main",
+        "live_test_bonus",
+        "final_test_bonus",
+    ]
+
+
+def test_predict_gives_expected_responses(whole, recordings):
+    again = load_run(whole[0])
+    name = recordings.session_names[1]
+    trial = recordings.sessions[1].read(0, 0, 40)
+    rate = again.predict(trial.video, trial.behavior, trial.pupil_center, session=name)
+    assert rate.shape == (40, 7) and (rate > 0).all()
+    means = recordings.sessions[1].load("pooled/response_mean")[0]
+    assert 0.2 < np.median(rate.mean(0) / means) < 5  # in the recording's own unit
+    with pytest.raises(UserError, match="no session 'x' in this run"):
+        again.predict(trial.video, trial.behavior, trial.pupil_center, session="x")
+    with pytest.raises(UserError, match=r"expected video of shape \(40, 36, 64\)"):
+        again.predict(trial.video[:, 1:], trial.behavior, trial.pupil_center, session=name)
+
+
+def test_a_workdir_belongs_to_one_experiment(whole, recordings, tmp_path):
+    names = recordings.session_names
+    other = override(small.experiment(), "model.core.channels=2")
+    with pytest.raises(UserError, match="another experiment: .*channels: 1, here 2; .*--workdir"):
+        claim(whole[0], other, data=recordings.store.path, sessions=names)
+    with pytest.raises(UserError, match="another experiment: sessions"):
+        claim(whole[0], small.experiment(), data=recordings.store.path, sessions=names[:1])
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="found other files; name another --workdir"):
+        claim(tmp_path, other, data=recordings.store.path, sessions=names)
+
+
+def test_what_is_no_run(tmp_path, whole, recordings):
+    with pytest.raises(UserError, match="run.json, which is missing; name the --workdir of a run"):
+        load_run(tmp_path)
+    claim(
+        tmp_path / "new",
+        small.experiment(),
+        data=recordings.store.path,
+        sessions=recordings.session_names,
+    )
+    with pytest.raises(UserError, match="expected a checkpoint in .*train first"):
+        load_run(tmp_path / "new")
+    record = json.loads((whole[0] / "run.json").read_text())
+    record["experiment"]["model"]["core"]["type"] = "cores.equivariant.Forgotten"
+    (tmp_path / "new/run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="expected an experiment of sensorium_jax"):
+        load_run(tmp_path / "new")
+
+
+def test_checkpoints_keep_one_of_each(whole):
+    for kind in ("last", "best"):
+        steps = [p for p in (whole[0] / "checkpoints" / kind).iterdir() if p.name.isdigit()]
+        assert len(steps) == 1
+    assert Checkpoints(whole[0]).last_step == 6
