@@ -24,6 +24,7 @@ class _Trial(NamedTuple):
 
     response: np.ndarray  # [T N]
     prediction: np.ndarray  # [T N]
+    rate: np.ndarray  # [T N] the prediction in the model's own units
     truth: np.ndarray | None  # [T N] the true rate of a simulated mouse
 
 
@@ -35,15 +36,20 @@ class _Tally:
         sources = ["prediction"] if trial.truth is None else ["prediction", "truth"]
         self.meters = {s: (SingleTrialCorrelation(n), CorrelationToAverage(n)) for s in sources}
         self.trials = 0
+        self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
 
     def add(self, clip: str, trial: _Trial) -> None:
         self.trials += 1
+        self.low = np.minimum(self.low, trial.rate.min(0))
+        self.high = np.maximum(self.high, trial.rate.max(0))
         for source, meters in self.meters.items():
             for meter in meters:
                 meter.add(clip, trial.response, getattr(trial, source))
 
     def score(self, *, session: str, tier: str, family: str) -> Score:
         single, average = (m.correlation() for m in self.meters["prediction"])
+        # A silent neuron stays one when its rate is divided by a std that differs between frames.
+        constant = single.constant | (self.low >= self.high)
         ceilings = [float(m.correlation().value.mean()) for m in self.meters.get("truth", ())]
         single_ceiling, average_ceiling = ceilings or (None, None)
         return Score(
@@ -51,12 +57,12 @@ class _Tally:
             tier=tier,
             family=family,
             trials=self.trials,
-            neurons=len(single.value),
-            single_trial=float(single.value.mean()),
-            to_average=float(average.value.mean()),
+            neurons=len(constant),
+            single_trial=float(np.where(constant, 0, single.value).mean()),
+            to_average=float(np.where(constant, 0, average.value).mean()),
             single_trial_ceiling=single_ceiling,
             to_average_ceiling=average_ceiling,
-            constant=int(single.constant.sum()),
+            constant=int(constant.sum()),
         )
 
 
@@ -139,14 +145,15 @@ def _scored(
         )
     frames = np.arange(protocol.SKIP_FRAMES, length)
     unit = _at(official, frames)
-    prediction = rate[frames - warmup] * _at(own, frames) / unit
+    rate = rate[frames - warmup]
+    prediction = rate * _at(own, frames) / unit
     if np.isnan(prediction).any():
         raise UserError(
             "expected numbers as predictions, got NaN: training diverged or the weights are "
             "damaged; lower optimizer.learning_rate"
         )
     truth = None if item.rate is None else item.rate[at][frames, :n] / unit
-    return _Trial(item.batch.response[at][frames, :n] / unit, prediction, truth)
+    return _Trial(item.batch.response[at][frames, :n] / unit, prediction, rate, truth)
 
 
 def _at(std: np.ndarray, frames: np.ndarray) -> np.ndarray:
