@@ -1,11 +1,14 @@
-"""Eight fake CPU devices, before anything imports jax."""
+"""Eight fake CPU devices, before anything imports jax; programs compiled twice are kept."""
 
 import os
+import tempfile
 
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+_compiled = tempfile.TemporaryDirectory(prefix="sensorium-jax-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
 
 import pytest  # noqa: E402
 
