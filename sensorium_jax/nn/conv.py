@@ -1,8 +1,8 @@
 """Two-dimensional convolution, lowered to what is fast on the device at hand.
 
 XLA's own convolution is right for GPUs and TPUs. On CPUs its gradients are several times slower
-than a sum of matrix products over shifted images, for kernels up to 3 x 3, and than a Fourier
-transform, one matrix product per frequency and the transform back, for larger ones
+than a Fourier transform, one matrix product per frequency and the transform back, for large
+kernels; and than a sum of matrix products over shifted images, for small ones without padding
 (``benchmarks/convolution.py`` measures all three). What is compiled is decided when the program
 is lowered for a platform; values and gradients agree to float32 rounding.
 
@@ -22,7 +22,7 @@ from sensorium_jax.types import Array
 Padding = tuple[int, int]  # zeros before and after, the same on both axes
 
 VALID: Padding = (0, 0)
-LARGEST_SHIFTED = 3  # kernel size up to which shifts beat the Fourier transform on a CPU
+LARGEST_SMALL = 3  # kernel size up to which the Fourier transform is slower on a CPU
 
 
 def same(size: int) -> Padding:
@@ -75,9 +75,11 @@ def direct_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Pa
 
 
 def cpu_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
-    """The faster of the two forms below: a function [N H W C] -> [N H' W' D]."""
-    small = max(kernel.shape[:2]) <= LARGEST_SHIFTED
-    convolver = shifted_convolver if small else fourier_convolver
+    """The fastest of the three forms on a CPU: a function [N H W C] -> [N H' W' D]."""
+    if max(kernel.shape[:2]) > LARGEST_SMALL:
+        convolver = fourier_convolver
+    else:  # XLA is slow at the gradients of small kernels only where they are not padded
+        convolver = shifted_convolver if padding == VALID else direct_convolver
     return convolver(kernel, image_shape, padding=padding)
 
 
