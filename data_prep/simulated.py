@@ -14,7 +14,7 @@ import sys
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sensorium_jax import protocol, simulate
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import one_line
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,8 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for path in _write(_parser().parse_args(argv)):
             print(path)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

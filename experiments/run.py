@@ -50,22 +50,22 @@ _DEVICES = flags.DEFINE_integer(
 
 def main(argv: list[str]) -> None:
     """Run the command; bad input ends it with one line and exit code 2."""
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.FATAL)  # orbax logs, traceback and all, what it raises too
     sys.path.insert(0, str(ROOT))  # so that configs can import each other
-    from sensorium_jax.errors import UserError
+    from sensorium_jax.errors import UserError, one_line
     from sensorium_jax.train import Interrupted
 
     try:
         if len(argv) > 1:
             raise UserError(f"expected only --flags, got {argv[1]!r}; see --help")
         run()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     except (Interrupted, KeyboardInterrupt) as stop:
         detail = f" ({stop})" if str(stop) else ""
         print(f"Stopped{detail}. Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def run() -> None:

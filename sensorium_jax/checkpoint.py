@@ -7,14 +7,17 @@ the checkpoint before.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UserError, is_full_disk
 from sensorium_jax.types import Params, TrainState
+
+SPARE = 3  # times a checkpoint's size that must be free: file systems round up
 
 
 class Checkpoints:
@@ -60,13 +63,27 @@ class Checkpoints:
     def _save(self, manager: ocp.CheckpointManager, step: int, **items: Any) -> None:
         if step in manager.all_steps():  # a resumed run is back where it was: nothing new
             return
+        arrays = [item.item for name, item in items.items() if name != "loop"]
+        self._check_space(SPARE * sum(x.nbytes for x in jax.tree.leaves(arrays)))
         try:
             manager.save(step, args=ocp.args.Composite(**items), force=True)
-        except OSError as error:
-            raise UserError(
-                f"could not write a checkpoint to {self._folder}: {error.strerror or error}; "
-                "free some space, then run the same command again to go on from the one before"
-            ) from error
+        except Exception as error:
+            if not is_full_disk(error):
+                raise
+            for half in self._folder.glob("*/*.orbax-checkpoint-tmp"):
+                shutil.rmtree(half, ignore_errors=True)
+            raise self._no_space() from error
+
+    def _check_space(self, needed: int) -> None:
+        """Ask first: an orbax that runs out of space also prints the errors of its threads."""
+        if shutil.disk_usage(self._folder).free < needed:
+            raise self._no_space()
+
+    def _no_space(self) -> UserError:
+        return UserError(
+            f"no space left for a checkpoint in {self._folder}; free some, then run the same "
+            "command again to go on from the one before"
+        )
 
     def _restore(self, manager: ocp.CheckpointManager, **items: Any) -> Any:
         step = manager.latest_step()

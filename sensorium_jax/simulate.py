@@ -147,7 +147,11 @@ def write_session(
     final = Path(out) / session_name(plan.letter)
     partial = final.with_name(f".{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    _write(partial, plan, seed=seed, dtype=dtype, withhold=withhold, on_trial=on_trial)
+    try:
+        _write(partial, plan, seed=seed, dtype=dtype, withhold=withhold, on_trial=on_trial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     if final.exists():
         final.rmdir()
     partial.rename(final)

@@ -4,6 +4,8 @@ import dataclasses
 import errno
 import json
 import signal
+import sys
+import types
 
 import jax
 import numpy as np
@@ -130,7 +132,7 @@ def test_full_disk(recordings, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("orbax.checkpoint.CheckpointManager.save", fail)
-    with pytest.raises(UserError, match="could not write a checkpoint .*No space left.*same comm"):
+    with pytest.raises(UserError, match="no space left for a checkpoint .*same command"):
         run(recordings, tmp_path / "run")
 
 
@@ -212,3 +214,20 @@ def test_checkpoints_keep_one_of_each(whole):
         steps = [p for p in (whole[0] / "checkpoints" / kind).iterdir() if p.name.isdigit()]
         assert len(steps) == 1
     assert Checkpoints(whole[0]).last_step == 6
+
+
+def test_tensorboard_gets_the_same_numbers(tmp_path, monkeypatch):
+    class Writer:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, *values):
+            written.append(values)
+
+    written = []
+    fake = types.ModuleType("tensorboardX")
+    fake.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "tensorboardX", fake)
+    metric_log.MetricLog(tmp_path).write(7, {"loss": 0.5})
+    assert written == [("loss", 0.5, 7)]
+    assert lines(tmp_path) == [{"step": 7, "loss": 0.5}]

@@ -12,7 +12,6 @@ keep their truth in ``<session>/truth``.
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from sensorium_jax import protocol
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data.format import SessionWriter, Trial, TrialTable
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UserError, is_full_disk
 
 FOLDERS = {
     "video": "videos",
@@ -186,8 +185,7 @@ def convert_session(
         except _NotGreyLevels:
             _write(session, out, video_dtype="float32", on_trial=on_trial)
     except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        if not full:
+        if not is_full_disk(error):
             raise
         raise UserError(
             f"no space left in {out} while writing {folder.name}; free some, then run the same "
