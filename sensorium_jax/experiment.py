@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import dataclasses
 import difflib
 import importlib
+import typing
 from typing import Any, Literal
 
 from sensorium_jax import losses, optim
@@ -87,16 +89,16 @@ def _replace(node: Any, names: list[str], value: Any, *, path: str) -> Any:
     if rest:
         value = _replace(current, rest, value, path=path)
     else:
-        value = _checked(current, value, path=path)
+        hint = typing.get_type_hints(type(node))[name]
+        value = _checked(current, value, hint, path=path)
     try:
         return dataclasses.replace(node, **{name: value})
     except ValueError as error:  # a dataclass that checks its own fields
         raise UserError(f"{path}: {error}") from None
 
 
-def _checked(current: Any, value: Any, *, path: str) -> Any:
-    if isinstance(current, float) and type(value) is int:
-        return float(value)
+def _checked(current: Any, value: Any, hint: Any, *, path: str) -> Any:
+    """``value`` as a field's annotation ``hint`` wants it; ``current`` is what it replaces."""
     if dataclasses.is_dataclass(current):
         if value is None:  # an optional part, such as the shifter
             return None
@@ -104,12 +106,32 @@ def _checked(current: Any, value: Any, *, path: str) -> Any:
             f"{path} is a {type(current).__name__}: set one of its fields "
             f"({', '.join(f'{path}.{f}' for f in _fields(current))}), or None to leave it out"
         )
-    if current is not None and type(value) is not type(current):
+    if hint is float and type(value) is int:
+        return float(value)
+    if not _fits(value, hint):
+        name = hint.__name__ if isinstance(hint, type) else hint
         raise UserError(
-            f"expected a value of type {type(current).__name__} for {path}, "
-            f"like {current!r}; got {value!r}"
+            f"expected a value of type {name} for {path}, like {current!r}; got {value!r}"
         )
     return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of an annotated type; Literals are left to the dataclass."""
+    kinds = typing.get_args(hint)
+    match typing.get_origin(hint):
+        case None:
+            return type(value) is hint
+        case typing.Literal:
+            return type(value) in map(type, kinds)
+        case builtins.tuple if isinstance(value, tuple):
+            if kinds[-1] is ...:
+                return all(_fits(v, kinds[0]) for v in value)
+            return len(value) == len(kinds) and all(map(_fits, value, kinds))
+        case builtins.tuple:
+            return False
+        case _:
+            return any(_fits(value, kind) for kind in kinds)
 
 
 def _fields(node: Any) -> dict[str, Any]:

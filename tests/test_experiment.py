@@ -37,6 +37,10 @@ def test_override_changes_one_field():
         ("model.shifter=None", ("model", "shifter"), None),
         ("model.core.recurrence.kernel=3", ("model", "core", "recurrence", "kernel"), 3),
         ("model.core.behavior=False", ("model", "core", "behavior"), False),
+        ("model.core.channels=(4, 6)", ("model", "core", "channels"), (4, 6)),
+        ("model.core.kernel=((9, 9), 3)", ("model", "core", "kernel"), ((9, 9), 3)),
+        ("model.core.padding=same", ("model", "core", "padding"), "same"),
+        ("model.core.elu_shift=(0.5, 1.0)", ("model", "core", "elu_shift"), (0.5, 1.0)),
     ],
 )
 def test_values_are_literals(assignment, path, value):
@@ -54,6 +58,11 @@ def test_values_are_literals(assignment, path, value):
         ("model.core.channels.x=8", "no field 'x' in int"),
         ("model.core.channels=many", "expected a value of type int .*got 'many'"),
         ("model.core.channels=2.5", "expected a value of type int"),
+        ("model.core.channels=(4, 'x')", "expected a value of type int .*got"),
+        ("model.core.channels=()", "expected at least one value of channels"),
+        ("model.core.padding=around", "expected a padding of"),
+        ("model.core.nonlinearity=tan", "expected a nonlinearity of elu"),
+        ("model.core.elu_shift=(1.0,)", "expected a value of type tuple"),
         ("model.core=8", "is a RotationEquivariant: set one of its fields"),
         ("optimizer.schedule=step", "optimizer.schedule: expected a schedule"),
         ("scaling.kind=sum", "scaling.kind: expected a scaling"),

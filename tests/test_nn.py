@@ -1,5 +1,6 @@
 """Layers against the reference's arrays and against their plain forms."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -88,13 +89,61 @@ def test_batch_norm_sees_the_whole_batch_however_it_is_split():
         np.testing.assert_allclose(a[0], b[0], rtol=1e-5)
 
 
-def test_laplace_penalty():
+KINDS = {"L2norm": "l2norm", "L2": "l2", "L1": "l1"}
+LAPLACES = {
+    f"Laplace{name},padding={label},avg={average:d}": penalties.Laplace(
+        kind, padding, average=average
+    )
+    for name, kind in KINDS.items()
+    for label, padding in ((None, 0 if kind == "l1" else 1), (0, 0), (2, 2))  # None: its default
+    for average in (False, True)
+}
+SURROUNDS = {
+    f"{name},avg={average:d}": penalties.Laplace(average=average, surround=True)
+    for name in ("GaussianLaplaceL2,kernel=(7,5)", "GaussianLaplaceL2Adaptive")
+    for average in (False, True)
+}
+
+
+@pytest.mark.parametrize(("name", "laplace"), (LAPLACES | SURROUNDS).items())
+def test_laplace_penalty(name, laplace):
     kernel = GOLDEN["reg/w2d"].transpose(2, 3, 1, 0)
-    value, gradient = jax.value_and_grad(penalties.laplace)(kernel)
-    golden = "reg/LaplaceL2norm,padding=None,avg=1"
-    np.testing.assert_allclose(value, GOLDEN[golden], rtol=1e-6)
-    expected = GOLDEN[f"{golden}/grad"].transpose(2, 3, 1, 0)
+    value, gradient = jax.value_and_grad(laplace)(kernel)
+    np.testing.assert_allclose(value, GOLDEN[f"reg/{name}"], rtol=1e-6)
+    expected = GOLDEN[f"reg/{name}/grad"].transpose(2, 3, 1, 0)
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("padding", [1, 0])
+def test_laplace_over_frames(padding):
+    """Golden (out, in, frames)."""
+    name = f"reg/DepthLaplaceL21d,padding={None if padding else 0},avg=0"
+    kernel = GOLDEN["reg/w1d"].transpose(2, 1, 0)
+    laplace = functools.partial(
+        penalties.laplace_time, center=penalties.PUBLISHED_CENTER, padding=padding
+    )
+    value, gradient = jax.value_and_grad(laplace)(kernel)
+    np.testing.assert_allclose(value, GOLDEN[name], rtol=1e-6)
+    expected = GOLDEN[f"{name}/grad"].transpose(2, 1, 0)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_straight_line_over_frames_is_smooth():
+    line = jnp.arange(7.0)[:, None, None]
+    assert penalties.laplace_time(line, padding=0) == 0
+    assert penalties.laplace_time(line, center=4.0, padding=0) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kind": "l3"}, "of kind l2norm, l2 or l1"),
+        ({"surround": True, "padding": 0}, "padding=1 with surround"),
+    ],
+)
+def test_laplace_options_that_cannot_be(options, words):
+    with pytest.raises(ValueError, match=words):
+        penalties.Laplace(**options)
 
 
 def test_group_sparsity():
@@ -106,29 +155,36 @@ def test_group_sparsity():
 
 
 @pytest.mark.parametrize(
-    ("image", "kernel", "padding", "stride"),
+    ("image", "kernel", "padding", "stride", "dilation"),
     [
-        ((9, 14), (5, 5), (0, 0), 1),
-        ((10, 13), (4, 7), (2, 2), 1),
-        ((9, 12), (3, 3), (0, 2), 1),
-        ((9, 12), (3, 2), (0, 0), 1),
-        ((5, 6), (1, 1), (0, 0), 1),
-        ((12, 9), (2, 1), (3, 3), 1),
-        ((11, 16), (5, 4), (0, 0), 2),
-        ((13, 10), (3, 5), (1, 2), 3),
+        ((9, 14), (5, 5), (0, 0), 1, 1),
+        ((10, 13), (4, 7), (2, 2), 1, 1),
+        ((9, 12), (3, 3), (0, 2), 1, 1),
+        ((9, 12), (3, 2), (0, 0), 1, 1),
+        ((5, 6), (1, 1), (0, 0), 1, 1),
+        ((12, 9), (2, 1), (3, 3), 1, 1),
+        ((11, 16), (5, 4), (0, 0), 2, 1),
+        ((13, 10), (3, 5), (1, 2), 3, 1),
+        ((13, 16), (3, 4), (2, 3), 1, 2),
+        ((15, 16), (3, 2), (1, 0), 2, 3),
     ],
 )
-def test_convolution_equals_the_direct_one(image, kernel, padding, stride):
+def test_convolution_equals_the_direct_one(image, kernel, padding, stride, dilation):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, *image, 3)).astype(np.float32)
     w = rng.normal(size=(*kernel, 3, 2)).astype(np.float32)
 
     def ours(x, w):
-        return conv.conv2d(x, w, padding=padding, stride=stride)
+        return conv.conv2d(x, w, padding=padding, stride=stride, dilation=dilation)
 
     def direct(x, w):
         return jax.lax.conv_general_dilated(
-            x, w, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x,
+            w,
+            (stride, stride),
+            [(p, p) for p in padding],
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
     def with_gradients(f):
@@ -137,6 +193,43 @@ def test_convolution_equals_the_direct_one(image, kernel, padding, stride):
 
     for a, b in zip(with_gradients(ours), with_gradients(direct), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize(
+    ("kernel", "padding", "stride", "dilation", "frame_dilation"),
+    [((3, 5, 4), (0, 0), 1, 1, 1), ((2, 3, 3), (1, 2), 1, 2, 3), ((4, 3, 2), (1, 0), 2, 1, 2)],
+)
+def test_film_convolution_equals_the_direct_one(kernel, padding, stride, dilation, frame_dilation):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 11, 9, 12, 3)).astype(np.float32)
+    w = rng.normal(size=(*kernel, 3, 2)).astype(np.float32)
+    found = conv.conv3d(
+        x,
+        w,
+        padding=padding,
+        stride=stride,
+        dilation=dilation,
+        frame_dilation=frame_dilation,
+    )
+    direct = jax.lax.conv_general_dilated(
+        x,
+        w,
+        (1, stride, stride),
+        [(0, 0), *((p, p) for p in padding)],
+        rhs_dilation=(frame_dilation, dilation, dilation),
+        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+    )
+    np.testing.assert_allclose(found, direct, atol=1e-5 * np.abs(direct).max())
+
+
+@pytest.mark.parametrize(("frames", "dilation"), [(1, 1), (4, 1), (3, 3)])
+def test_convolution_over_frames_equals_the_direct_one(frames, dilation):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 11, 3, 4, 3)).astype(np.float32)
+    w = rng.normal(size=(frames, 3, 2)).astype(np.float32)
+    found = conv.conv_time(x, w, dilation=dilation)
+    direct = conv.conv3d(x, w[:, None, None], frame_dilation=dilation)
+    np.testing.assert_allclose(found, direct, atol=1e-5)
 
 
 def test_gru_frame_by_frame():

@@ -7,5 +7,8 @@ input after ``t``.
 """
 
 from sensorium_jax.cores.equivariant import RotationEquivariant
+from sensorium_jax.cores.factorized import Factorized3D
+from sensorium_jax.cores.full3d import Full3D
+from sensorium_jax.cores.stacked import Stacked2D
 
-__all__ = ["RotationEquivariant"]
+__all__ = ["Factorized3D", "Full3D", "RotationEquivariant", "Stacked2D"]

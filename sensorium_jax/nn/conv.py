@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from sensorium_jax.types import Array
 
-Padding = tuple[int, int]  # zeros before and after, the same on both axes
+Padding = tuple[int, int]  # zeros above and below an image, and left and right of it
 
 VALID: Padding = (0, 0)
 LARGEST_SMALL = 3  # kernel size up to which the Fourier transform is slower on a CPU
@@ -30,23 +30,129 @@ def same(size: int) -> Padding:
     return (size // 2, size // 2)
 
 
-def conv2d(x: Array, kernel: Array, *, padding: Padding = VALID, stride: int = 1) -> Array:
+def conv2d(
+    x: Array, kernel: Array, *, padding: Padding = VALID, stride: int = 1, dilation: int = 1
+) -> Array:
     """Convolve images with a kernel.
 
     Args:
         x: [... H W C] images.
         kernel: [K L C D].
-        padding: zeros before and after, on both axes.
+        padding: zeros at either end, of rows and of columns.
         stride: step between outputs, on both axes.
+        dilation: pixels between neighbouring taps of the kernel, on both axes.
 
     Returns:
-        [... H' W' D] with H' = (H + sum(padding) - K) // stride + 1, and W' alike.
+        [... H' W' D] with H' = (H + 2 padding[0] - (K - 1) dilation - 1) // stride + 1, and W'
+        alike.
     """
     images = x.reshape(-1, *x.shape[-3:])
+    kernel = _dilated(kernel, dilation)
     if stride > 1:
         images, kernel, padding = _space_to_depth(images, kernel, padding=padding, stride=stride)
     y = on_platform(_convolve, images, kernel, padding=padding)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
+
+
+def conv3d(
+    x: Array,
+    kernel: Array,
+    *,
+    padding: Padding = VALID,
+    stride: int = 1,
+    dilation: int = 1,
+    frame_dilation: int = 1,
+) -> Array:
+    """Convolve films with a kernel over frames, rows and columns; time is never padded.
+
+    Args:
+        x: [B T H W C] films.
+        kernel: [F K L C D].
+        padding: as in ``conv2d``, of space.
+        stride: as in ``conv2d``, of space.
+        dilation: as in ``conv2d``, of space.
+        frame_dilation: frames between neighbouring taps.
+
+    Returns:
+        [B T' H' W' D] with T' = T - (F - 1) frame_dilation.
+    """
+    space = {"padding": padding, "stride": stride, "dilation": dilation}
+
+    def as_images(x: Array, kernel: Array) -> Array:
+        stacked = windows(x, len(kernel), dilation=frame_dilation)  # [B T' H W F*C]
+        flat = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], -1, kernel.shape[-1])
+        return conv2d(stacked, flat, **space)
+
+    def directly(x: Array, kernel: Array) -> Array:
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (1, stride, stride),
+            ((0, 0), *((p, p) for p in padding)),
+            rhs_dilation=(frame_dilation, dilation, dilation),
+            dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+        )
+
+    return jax.lax.platform_dependent(x, kernel, cpu=as_images, default=directly)
+
+
+def conv_time(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
+    """Convolve every pixel's time course with a kernel.
+
+    Args:
+        x: [B T h w C].
+        kernel: [F C D].
+        dilation: frames between neighbouring taps.
+
+    Returns:
+        [B T' h w D] with T' = T - (F - 1) dilation.
+    """
+    taps = len(kernel)
+    frames = x.shape[1] - (taps - 1) * dilation
+
+    def as_products(x: Array, kernel: Array) -> Array:
+        return sum(x[:, i * dilation : i * dilation + frames] @ kernel[i] for i in range(taps))
+
+    def directly(x: Array, kernel: Array) -> Array:
+        pixels = x.reshape(*x.shape[:2], -1, x.shape[-1])
+        y = jax.lax.conv_general_dilated(
+            pixels,
+            kernel[:, None],
+            (1, 1),
+            "VALID",
+            rhs_dilation=(dilation, 1),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y.reshape(y.shape[0], frames, *x.shape[2:4], -1)
+
+    return jax.lax.platform_dependent(x, kernel, cpu=as_products, default=directly)
+
+
+def windows(x: Array, taps: int, *, dilation: int = 1) -> Array:
+    """Every frame beside those before it, as channels: [B T ... C] -> [B T' ... taps*C]."""
+    frames = x.shape[1] - (taps - 1) * dilation
+    return jnp.concatenate(
+        [x[:, i * dilation : i * dilation + frames] for i in range(taps)], axis=-1
+    )
+
+
+def conv2d_constant(
+    planes: Array, kernel: Array, image_shape: tuple[int, int], **options: Padding | int
+) -> Array:
+    """Convolve images that have one value everywhere, without making them.
+
+    Args:
+        planes: [... P] the value of each plane.
+        kernel: [K L P D].
+        image_shape: height and width of the planes.
+        **options: of ``conv2d``.
+
+    Returns:
+        [... H' W' D]; constant in space but where zeros of the padding reach in.
+    """
+    p = planes.shape[-1]
+    ones = jnp.broadcast_to(jnp.eye(p, dtype=planes.dtype)[:, None, None], (p, *image_shape, p))
+    return jnp.tensordot(planes, conv2d(ones, kernel, **options), 1)
 
 
 def on_platform(program: Callable, *arrays: Array, padding: Padding) -> Array:
@@ -68,7 +174,11 @@ def direct_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Pa
 
     def convolve(x: Array) -> Array:
         return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x,
+            kernel,
+            (1, 1),
+            [(p, p) for p in padding],
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
     return convolve
@@ -89,12 +199,10 @@ def shifted_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: P
     The shifts along the width stand side by side as channels.
     """
     k, l, c, d = kernel.shape
-    rows, columns = (
-        n + sum(padding) - taps + 1 for n, taps in zip(image_shape, (k, l), strict=True)
-    )
+    rows, columns = _output_shape(image_shape, kernel, padding)
 
     def convolve(x: Array) -> Array:
-        x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+        x = _padded(x, padding)
         wide = jnp.concatenate([x[:, :, j : j + columns] for j in range(l)], axis=-1)
         return sum(wide[:, i : i + rows] @ kernel[i].reshape(l * c, d) for i in range(k))
 
@@ -104,23 +212,25 @@ def shifted_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: P
 def fourier_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
     """A function [N H W C] -> [N H' W' D]; the kernel is transformed once, here.
 
-    The product of two transforms is a circular convolution. It needs no more than max(padding)
-    zeros beyond the image, since those after the last row also precede the first.
+    The product of two transforms is a circular convolution. It needs the padding's zeros once
+    only: those after the last row also precede the first.
     """
-    before, after = padding
-    out = [n + before + after - k + 1 for n, k in zip(image_shape, kernel.shape[:2], strict=True)]
+    taps = kernel.shape[:2]
+    out = _output_shape(image_shape, kernel, padding)
     size = [
-        _fast_length(max(n + before, n + after, k, o))
-        for n, k, o in zip(image_shape, kernel.shape[:2], out, strict=True)
+        _fast_length(max(n + p, k, o))
+        for n, p, k, o in zip(image_shape, padding, taps, out, strict=True)
     ]
-    room = [(0, n - k) for n, k in zip(size, kernel.shape[:2], strict=True)]
-    centred = jnp.roll(jnp.pad(kernel, (*room, (0, 0), (0, 0))), (-before, -before), (0, 1))
-    kernel_f = jnp.conj(jnp.fft.rfft2(centred, axes=(0, 1)))  # [U V C D]
+    room = [(0, n - k) for n, k in zip(size, taps, strict=True)]
+    centred = jnp.roll(jnp.pad(kernel, (*room, (0, 0), (0, 0))), [-p for p in padding], axis=(0, 1))
+    # Transforms are there for float32 alone; in lower precision only the result is rounded.
+    kernel_f = jnp.conj(jnp.fft.rfft2(centred.astype(jnp.float32), axes=(0, 1)))  # [U V C D]
 
     def convolve(x: Array) -> Array:
-        x_f = jnp.fft.rfft2(x, s=size, axes=(1, 2))  # [N U V C]
+        x_f = jnp.fft.rfft2(x.astype(jnp.float32), s=size, axes=(1, 2))  # [N U V C]
         y_f = jnp.einsum("nuvc,uvcd->nuvd", x_f, kernel_f)
-        return jnp.fft.irfft2(y_f, s=size, axes=(1, 2))[:, : out[0], : out[1]]
+        y = jnp.fft.irfft2(y_f, s=size, axes=(1, 2))[:, : out[0], : out[1]]
+        return y.astype(x.dtype)
 
     return convolve
 
@@ -138,13 +248,13 @@ def _space_to_depth(
     x: Array, kernel: Array, *, padding: Padding, stride: int
 ) -> tuple[Array, Array, Padding]:
     """Write a strided convolution as one of stride 1 over blocks of stride x stride pixels."""
-    n, h, w, c = x.shape
+    n, _, _, c = x.shape
     k, l, _, d = kernel.shape
-    blocks = [(size + sum(padding) - taps) // stride for size, taps in ((h, k), (w, l))]
+    steps = [(size - 1) // stride for size in _output_shape(x.shape[1:3], kernel, padding)]
     k_blocks, l_blocks = -(-k // stride), -(-l // stride)
-    rows, columns = (blocks[0] + k_blocks) * stride, (blocks[1] + l_blocks) * stride
+    rows, columns = (steps[0] + k_blocks) * stride, (steps[1] + l_blocks) * stride
 
-    x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+    x = _padded(x, padding)
     x = jnp.pad(
         x, ((0, 0), (0, max(0, rows - x.shape[1])), (0, max(0, columns - x.shape[2])), (0, 0))
     )[:, :rows, :columns]
@@ -157,3 +267,19 @@ def _space_to_depth(
     kernel = kernel.reshape(k_blocks, stride, l_blocks, stride, c, d)
     kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(k_blocks, l_blocks, -1, d)
     return x, kernel, VALID
+
+
+def _output_shape(image_shape: tuple[int, int], kernel: Array, padding: Padding) -> list[int]:
+    """Rows and columns of a convolution of stride 1."""
+    taps = kernel.shape[:2]
+    return [n + 2 * p - k + 1 for n, p, k in zip(image_shape, padding, taps, strict=True)]
+
+
+def _padded(x: Array, padding: Padding) -> Array:
+    return jnp.pad(x, ((0, 0), *((p, p) for p in padding), (0, 0)))
+
+
+def _dilated(kernel: Array, dilation: int) -> Array:
+    """A kernel with zeros between its taps: [K L C D] -> [(K - 1) dilation + 1 ... C D]."""
+    between = (0, 0, dilation - 1)
+    return jax.lax.pad(kernel, jnp.zeros((), kernel.dtype), (between, between, (0,) * 3, (0,) * 3))

@@ -118,4 +118,5 @@ def filters(coefficients: Array, *, size: int, n_rotations: int, roll_inputs: bo
     if roll_inputs:
         step = c_in // n_rotations
         coarse = jnp.stack([jnp.roll(f, k * step, axis=2) for k, f in enumerate(coarse)])
-    return jnp.moveaxis(coarse, 0, 3).reshape(size, size, c_in, n_rotations * c_out)
+    kernel = jnp.moveaxis(coarse, 0, 3).reshape(size, size, c_in, n_rotations * c_out)
+    return kernel.astype(coefficients.dtype)  # the basis is float32

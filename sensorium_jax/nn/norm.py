@@ -21,17 +21,23 @@ class BatchNorm(nn.Module):
 
     With ``train=True`` it must run where the mesh axis ``"data"`` is bound (inside the compiled
     training step): the moments are those of the whole batch, on however many devices it lies.
+
+    Attributes:
+        rotations: R.
+        momentum: weight of the new batch.
+        shift: learn the offset ``bias``.
     """
 
     rotations: int = 1
     momentum: float = 0.1
+    shift: bool = True
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """[... R*C] -> the same shape, normalised."""
         features = x.shape[-1] // self.rotations
         scale = self.param("scale", nn.initializers.ones, (features,))
-        bias = self.param("bias", nn.initializers.zeros, (features,))
+        bias = self.param("bias", nn.initializers.zeros, (features,)) if self.shift else 0.0
         mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         var = self.variable("batch_stats", "var", jnp.ones, (features,))
 

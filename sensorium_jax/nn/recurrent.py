@@ -27,27 +27,34 @@ class ConvGRU(nn.Module):
     frames, outside the scan. The two gates share one convolution of the state.
 
     Attributes:
-        kernel: height and width of all kernels in pixels of the feature map (odd).
+        kernel: height and width of the state's kernels in pixels of the feature map (odd).
         channels: state channels; None takes the input's.
+        input_kernel: height and width of the input's kernels; None takes ``kernel``.
+        pad_input: pad the input's convolutions so that the map keeps its size; else the state's
+            map is smaller by ``input_kernel - 1``.
     """
 
     kernel: int = 9
     channels: int | None = None
+    input_kernel: int | None = None
+    pad_input: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[B T h w C] -> states [B T h w R]."""
         k, c = self.kernel, x.shape[-1]
+        k_input = self.input_kernel or k
         r = self.channels or c
         init = nn.initializers.orthogonal()
         weights = (
-            self.param("input", init, (k, k, c, 3 * r)),  # reset, update, candidate
+            self.param("input", init, (k_input, k_input, c, 3 * r)),  # reset, update, candidate
             self.param("gates", init, (k, k, r, 2 * r)),  # reset, update
             self.param("candidate", init, (k, k, r, r)),
         )
         bias = self.param("bias", _chrono, (3 * r,))
+        padding = conv.same(k_input) if self.pad_input else conv.VALID
         x_first = jnp.moveaxis(x, 1, 0)
-        states = conv.on_platform(_run, x_first, *weights, bias, padding=conv.same(k))
+        states = conv.on_platform(_run, x_first, *weights, bias, padding=padding)
         return jnp.moveaxis(states, 0, 1)
 
 
@@ -72,11 +79,13 @@ def _run(
     convolver: Callable,
     padding: conv.Padding,
 ) -> Array:
-    shape = x.shape[2:4]
-    drive = convolver(w_input, shape, padding=padding)(x.reshape(-1, *x.shape[2:])) + bias
-    drive = drive.reshape(*x.shape[:4], -1)  # [T B h w 3R]
-    gates_of = convolver(w_gates, shape, padding=padding)
-    candidate_of = convolver(w_candidate, shape, padding=padding)
+    images = x.reshape(-1, *x.shape[2:])
+    drive = convolver(w_input, x.shape[2:4], padding=padding)(images) + bias
+    shape = drive.shape[1:3]
+    drive = drive.reshape(*x.shape[:2], *drive.shape[1:])  # [T B h w 3R]
+    same = conv.same(w_gates.shape[0])
+    gates_of = convolver(w_gates, shape, padding=same)
+    candidate_of = convolver(w_candidate, shape, padding=same)
     r = w_candidate.shape[-1]
 
     def step(h: Array, drive: Array) -> tuple[Array, Array]:

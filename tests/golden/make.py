@@ -34,8 +34,8 @@ def gru_baseline(folder: Path) -> dict[str, np.ndarray]:
 
 def components(folder: Path) -> dict[str, np.ndarray]:
     full = np.load(folder / "components.npz")
-    kept = ("hermite/", "rot_bn/", "reg/w2d", "reg/LaplaceL2norm,padding=None,avg=1", "scores/")
-    return {k: full[k] for k in full if k.startswith(kept)}
+    unused = ("viv1t/", "softplus/", "cycler/", "early_stopping/", "gmp/")
+    return {k: full[k] for k in full if not k.startswith(unused)}
 
 
 if __name__ == "__main__":
