@@ -20,7 +20,17 @@ _PUBLIC = {
     "make_evaluate": "evaluate",
     "make_mesh": "parallel",
 }
-_MODULES = ("cores", "readouts", "shifters", "losses", "metrics", "optim", "protocol", "types")
+_MODULES = (
+    "cores",
+    "losses",
+    "metrics",
+    "modulators",
+    "optim",
+    "protocol",
+    "readouts",
+    "shifters",
+    "types",
+)
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]
 

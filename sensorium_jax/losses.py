@@ -12,9 +12,24 @@ from sensorium_jax.types import Array, Statistics
 EPSILON = 1e-8  # keeps the logarithm of a zero rate finite (neuralpredictors' PoissonLoss)
 
 
-def poisson(rate: Array, response: Array) -> Array:
-    """Negative Poisson log-likelihood up to a term of the response alone, elementwise."""
-    return rate - response * jnp.log(rate + EPSILON)
+def poisson(rate: Array, response: Array, *, epsilon: float = EPSILON, full: bool = False) -> Array:
+    """Negative Poisson log-likelihood, elementwise.
+
+    Args:
+        rate: expected response.
+        response: what was recorded, of the same shape.
+        epsilon: added to the rate in the logarithm.
+        full: add Stirling's approximation of log(response!), a term of the response alone that
+            changes no gradient (neuralpredictors' ``full_loss``).
+    """
+    loss = rate - response * jnp.log(rate + epsilon)
+    return loss + _log_factorial(response) if full else loss
+
+
+def _log_factorial(x: Array) -> Array:
+    """Stirling's approximation where x > 1, and zero elsewhere, as in torch."""
+    safe = jnp.maximum(x, 1)
+    return jnp.where(x > 1, x * jnp.log(safe) - x + jnp.log(2 * jnp.pi * safe) / 2, 0)
 
 
 @dataclasses.dataclass(frozen=True)

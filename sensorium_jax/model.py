@@ -3,7 +3,7 @@
     normalise -> core (shared by all sessions) -> shifter and readout (one set a session) -> rate
 
 Sessions are the leading axis of every batch; the core is mapped over them with shared weights,
-shifter and readout with weights of their own.
+shifter, readout and modulator with weights of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Core(Protocol):
 
 
 class Readout(Protocol):
-    """See ``sensorium_jax.readouts``; one of its parameters is ``bias`` [N]."""
+    """See ``sensorium_jax.readouts``."""
+
+    takes_shift: bool
 
     def __call__(self, features, neurons, shift, *, train): ...  # noqa: D102
 
@@ -42,17 +44,39 @@ class Shifter(Protocol):
     def __call__(self, pupil_center, behavior, *, train): ...  # noqa: D102
 
 
+class Modulator(Protocol):
+    """See ``sensorium_jax.modulators``."""
+
+    def __call__(self, behavior, neurons, *, train): ...  # noqa: D102
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """What to compute; the weights are elsewhere (``Params``).
 
-    The output is ELU(drive) + 1, a positive rate in units of each neuron's response std
-    (starter kit, ``VideoFiringRateEncoder``).
+    The output is ELU(drive + elu_offset) + 1, a positive rate in units of each neuron's response
+    std (starter kit, ``VideoFiringRateEncoder``), times the modulator's gain.
+
+    Attributes:
+        core: from video and behaviour to feature maps.
+        readout: from feature maps to drives.
+        shifter: from gaze to shifts of the readout's positions, or None.
+        modulator: from behaviour to gains, or None.
+        elu_offset: added to every drive.
     """
 
     core: Core
     readout: Readout
     shifter: Shifter | None = None
+    modulator: Modulator | None = None
+    elu_offset: float = 0.0
+
+    def __post_init__(self):
+        if self.shifter is not None and not self.readout.takes_shift:
+            raise ValueError(
+                f"expected no shifter: the readout {type(self.readout).__name__} has no positions "
+                "to shift; set model.shifter=None"
+            )
 
 
 def init(model: Model, key: Array, batch: Batch, neurons: Neurons) -> Params:
@@ -82,14 +106,23 @@ def _init(model: Model, key: Array, neurons: Neurons, *, clip: tuple) -> Params:
         return model.readout.lazy_init(key, features, neurons, None, train=False)["params"]
 
     readout = jax.vmap(init_readout)(jax.random.split(readout_key, sessions), neurons)
-    readout["bias"] = drive_of_rate(neurons.mean_response)
+    if "bias" in readout:
+        readout["bias"] = drive_of_rate(neurons.mean_response) - model.elu_offset
     weights = {"core": core["params"], "readout": readout}
+    behavior, pupil_center = inputs[1:]
     if model.shifter is not None:
 
         def init_shifter(key: Array) -> PyTree:
-            return model.shifter.lazy_init(key, *inputs[:0:-1], train=False)["params"]
+            return model.shifter.lazy_init(key, pupil_center, behavior, train=False)["params"]
 
         weights["shifter"] = jax.vmap(init_shifter)(jax.random.split(shifter_key, sessions))
+    if model.modulator is not None:
+
+        def init_modulator(key: Array, neurons: Neurons) -> PyTree:
+            return model.modulator.lazy_init(key, behavior, neurons, train=False)["params"]
+
+        keys = jax.random.split(jax.random.fold_in(shifter_key, 1), sessions)
+        weights["modulator"] = jax.vmap(init_modulator)(keys, neurons)
     return Params(weights, core.get("batch_stats", {}))
 
 
@@ -118,11 +151,24 @@ def apply(
         Rate [S B T' N], positive, in units of the response std, for the last T' frames; and the
         running statistics, updated when training.
     """
-    sessions = batch.video.shape[0]
-    video, behavior, pupil_center = normalise_inputs(batch, statistics)
-    core_keys, readout_keys = (
-        jax.random.split(k, sessions) for k in jax.random.split(key if train else jax.random.key(0))
-    )
+    inputs = normalise_inputs(batch, statistics)
+    return forward(model, params, *inputs, neurons, train=train, key=key)
+
+
+def forward(
+    model: Model,
+    params: Params,
+    video: Array,
+    behavior: Array,
+    pupil_center: Array,
+    neurons: Neurons,
+    *,
+    train: bool = False,
+    key: Array | None = None,
+) -> tuple[Array, PyTree]:
+    """``apply`` to inputs that are normalised: [S B T H W], [S B T 2], [S B T 2]."""
+    keys = jax.random.split(key if train else jax.random.key(0))
+    core_keys, readout_keys = (jax.random.split(k, video.shape[0]) for k in keys)
 
     def core(video: Array, behavior: Array, pupil_center: Array, key: Array):
         return model.core.apply(
@@ -137,8 +183,11 @@ def apply(
 
     features, updated = jax.vmap(core)(video, behavior, pupil_center, core_keys)
     # Each session's batch is normalised by itself; the running statistics follow their mean.
-    stats = jax.tree.map(lambda x: x.mean(0), updated["batch_stats"]) if train else params.stats
+    stats = params.stats
+    if train and stats:
+        stats = jax.tree.map(lambda x: x.mean(0), updated["batch_stats"])
     frames = features.shape[2]
+    behavior, pupil_center = behavior[:, :, -frames:], pupil_center[:, :, -frames:]
 
     shift = None
     if model.shifter is not None:
@@ -146,9 +195,7 @@ def apply(
         def shifter(weights: PyTree, pupil_center: Array, behavior: Array) -> Array:
             return model.shifter.apply({"params": weights}, pupil_center, behavior, train=train)
 
-        shift = jax.vmap(shifter)(
-            params.weights["shifter"], pupil_center[:, :, -frames:], behavior[:, :, -frames:]
-        )
+        shift = jax.vmap(shifter)(params.weights["shifter"], pupil_center, behavior)
 
     def readout(weights: PyTree, features: Array, neurons: Neurons, shift, key: Array) -> Array:
         rngs = {"position": key} if train else {}
@@ -157,7 +204,14 @@ def apply(
         )
 
     drive = jax.vmap(readout)(params.weights["readout"], features, neurons, shift, readout_keys)
-    return rate_of_drive(drive), stats
+    rate = rate_of_drive(drive + model.elu_offset)
+    if model.modulator is not None:
+
+        def modulator(weights: PyTree, behavior: Array, neurons: Neurons) -> Array:
+            return model.modulator.apply({"params": weights}, behavior, neurons, train=train)
+
+        rate *= jax.vmap(modulator)(params.weights["modulator"], behavior, neurons)
+    return rate, stats
 
 
 def penalty(model: Model, weights: PyTree) -> Array:

@@ -34,3 +34,20 @@ class MLP(nn.Module):
             x = jnp.tanh(nn.Dense(self.hidden, name=f"dense{layer}")(x))
         last = nn.Dense(2, kernel_init=nn.initializers.zeros, name=f"dense{self.layers - 1}")
         return jnp.tanh(last(x))
+
+
+class StaticAffine(nn.Module):
+    """tanh of an affine map (``StaticAffine2d`` in neuralpredictors), starting at no shift.
+
+    Attributes:
+        bias: the map has an offset.
+    """
+
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, pupil_center: Array, behavior: Array, *, train: bool) -> Array:
+        """[B T 2] normalised pupil positions -> [B T 2]."""
+        del behavior, train
+        dense = nn.Dense(2, self.bias, kernel_init=nn.initializers.zeros, name="dense")
+        return jnp.tanh(dense(pupil_center))

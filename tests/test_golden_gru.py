@@ -62,7 +62,7 @@ def weights_of(get, session: str):
             "sigma": get(f"{readout}.sigma"),
             "features": get(f"{readout}._features")[:, :, 0].swapaxes(1, 2),
             "bias": get(f"{readout}.bias")[None],
-            "position_hidden": dense(f"{readout}.mu_transform.0"),
+            "position0": dense(f"{readout}.mu_transform.0"),
             "position_out": dense(f"{readout}.mu_transform.2"),
         },
         "shifter": {f"dense{i}": dense(f"shifter.{session}.mlp.{2 * i}") for i in range(3)},

@@ -18,6 +18,7 @@ ALLOWED = {
     "cores": {"types", "nn", "cores"},
     "readouts": {"types", "nn", "readouts"},
     "shifters": {"types", "nn"},
+    "modulators": {"types"},
     "losses": {"types"},
     "metrics": set(),
     "report": set(),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax.nn.clipping import clip_forward
 from sensorium_jax.nn.sampling import bilinear_dot
 from sensorium_jax.types import Array, Neurons, PyTree
 
@@ -14,22 +17,48 @@ START = 0.01  # std of the last weights towards a position: the map unfolds from
 
 
 class Gaussian(nn.Module):
-    """Full Gaussian readout (Lurz et al. 2021, "Generalization in data-driven models of primary
-    visual cortex", ICLR) whose positions are predicted from the neurons' cortical coordinates.
+    """Gaussian readout (Lurz et al. 2021, "Generalization in data-driven models of primary
+    visual cortex", ICLR): ``FullGaussian2d`` in neuralpredictors.
 
     In training a neuron's position is drawn, for every frame, from a Gaussian around its mean
     with a learned covariance; in evaluation it is the mean. The gaze shift is added after the
     position is clipped to the map, so it may leave it: there, features are zero.
 
     Attributes:
-        hidden: units of the perceptron from cortical (x, y) to a position on the map.
-        init_sigma: largest entry of the covariance's factor at the start, in map half-widths.
+        gauss: "full" learns a 2 x 2 factor of the covariance, "uncorrelated" a std along x and
+            one along y, "isotropic" one for both.
+        cortical: positions are a perceptron's output for the neurons' cortical coordinates; else
+            each is free.
+        hidden: units of a hidden layer of that perceptron.
+        hidden_layers: their number; 0 makes it linear.
+        dimensions: cortical coordinates that it sees: 2 for x and y, 3 for depth too.
+        final_tanh: keep its output on the map by tanh.
+        init_sigma: largest entry of the covariance's factor at the start, or the std itself, in
+            map half-widths.
+        init_position: free positions start within this distance from the centre, in x and in y.
+        bias: one offset a neuron.
         gamma: weight of the L1 norm of the feature weights in the penalty.
     """
 
+    gauss: Literal["full", "uncorrelated", "isotropic"] = "full"
+    cortical: bool = True
     hidden: int = 30
+    hidden_layers: int = 1
+    dimensions: Literal[2, 3] = 2
+    final_tanh: bool = True
     init_sigma: float = 1.0
+    init_position: float = 0.2
+    bias: bool = True
     gamma: float = 0.0
+
+    takes_shift = True
+
+    def __post_init__(self):
+        if self.gauss not in ("full", "uncorrelated", "isotropic"):
+            raise ValueError(f"expected gauss full, uncorrelated or isotropic, got {self.gauss!r}")
+        if self.dimensions not in (2, 3):
+            raise ValueError(f"expected 2 or 3 dimensions, got {self.dimensions}")
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -38,40 +67,61 @@ class Gaussian(nn.Module):
         """[B T' h w F], Neurons of one session [N ...], [B T' 2] -> [B T' N]."""
         b, t, h, w, f = features.shape
         n = neurons.mask.shape[-1]
-        position = self._positions(neurons)  # [N 2]
-        sigma = self.param("sigma", _symmetric_uniform(self.init_sigma), (n, 2, 2))
-        weights = self.param("features", nn.initializers.constant(1 / f), (n, f))
-        bias = self.param("bias", nn.initializers.zeros, (n,))
+        position = self._predicted(neurons) if self.cortical else self._free(n)  # [N 2]
+        factor = self._factor(n)
+        mean = jnp.broadcast_to(neurons.mask[:, None] / jnp.float32(f), (n, f))
+        weights = self.param("features", lambda _: mean)
 
         if train:
             noise = jax.random.normal(self.make_rng("position"), (b * t, n, 2))
-            position = position + jnp.einsum("ncd,mnd->mnc", sigma, noise)
+            position = position + _scaled(factor, noise)
         grid = jnp.broadcast_to(jnp.clip(position, -1, 1), (b * t, n, 2))
         if shift is not None:
             grid = grid + shift.reshape(b * t, 1, 2)
-        drive = bilinear_dot(features.reshape(b * t, h, w, f), grid, weights) + bias
+        drive = bilinear_dot(features.reshape(b * t, h, w, f), grid, weights)
+        if self.bias:
+            drive += self.param("bias", nn.initializers.zeros, (n,))
         return drive.reshape(b, t, n)
 
-    def _positions(self, neurons: Neurons) -> Array:
-        """Positions on the map in -1..1, (x, y): [N 2]."""
-        hidden = nn.elu(nn.Dense(self.hidden, name="position_hidden")(cortical_grid(neurons)))
-        out = nn.Dense(2, kernel_init=nn.initializers.normal(START), name="position_out")
-        return jnp.tanh(out(hidden))
+    def _predicted(self, neurons: Neurons) -> Array:
+        """Positions on the map, (x, y) in -1..1, from cortical ones: [N 2]."""
+        x = cortical_grid(neurons, self.dimensions)
+        for layer in range(self.hidden_layers):
+            x = nn.elu(nn.Dense(self.hidden, name=f"position{layer}")(x))
+        out = nn.Dense(2, kernel_init=nn.initializers.normal(START), name="position_out")(x)
+        return jnp.tanh(out) if self.final_tanh else out
+
+    def _free(self, n: int) -> Array:
+        """Positions that are parameters: [N 2]."""
+        position = self.param("position", _symmetric_uniform(self.init_position), (n, 2))
+        return clip_forward(position, -1.0, 1.0)
+
+    def _factor(self, n: int) -> Array:
+        """What scales the position's noise: [N 2 2], [N 2] or [N 1]."""
+        if self.gauss == "full":
+            return self.param("sigma", _symmetric_uniform(self.init_sigma), (n, 2, 2))
+        columns = 2 if self.gauss == "uncorrelated" else 1
+        return self.param("sigma", nn.initializers.constant(self.init_sigma), (n, columns))
 
     def penalty(self, weights: PyTree) -> Array:
         """L1 norm of the feature weights times gamma: -> []."""
         return self.gamma * jnp.sum(jnp.abs(weights["features"]))
 
 
-def cortical_grid(neurons: Neurons) -> Array:
-    """Cortical x and y, centred and divided by the largest magnitude of either: [N 2].
+def cortical_grid(neurons: Neurons, dimensions: int = 2) -> Array:
+    """Cortical coordinates, centred and divided by the largest magnitude of any: [N dimensions].
 
     One common divisor keeps the aspect ratio, as in the reference; padding does not count.
     """
     real = neurons.mask[:, None]
-    xy = neurons.position_um[:, :2]
-    centred = jnp.where(real, xy - jnp.sum(jnp.where(real, xy, 0), 0) / jnp.sum(real), 0)
+    xyz = neurons.position_um[:, :dimensions]
+    centred = jnp.where(real, xyz - jnp.sum(jnp.where(real, xyz, 0), 0) / jnp.sum(real), 0)
     return centred / jnp.max(jnp.abs(centred))
+
+
+def _scaled(factor: Array, noise: Array) -> Array:
+    """Standard normal noise [M N 2] with the covariance of a factor [N 2 2], [N 2] or [N 1]."""
+    return jnp.einsum("ncd,mnd->mnc", factor, noise) if factor.ndim == 3 else factor * noise
 
 
 def _symmetric_uniform(limit: float) -> nn.initializers.Initializer:
