@@ -1,8 +1,10 @@
-"""Small JSON files: read with a clear word when damaged, written whole or not at all."""
+"""Small files: read with a clear word when damaged, written whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,15 @@ def read_json(path: Path, *, advice: str) -> Any:
         raise UserError(f"expected JSON in {path}, which is damaged ({error}); {advice}") from None
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON beside ``path``, then rename: a reader never sees half a file."""
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place beside ``path`` to write to, renamed at the end: a reader never sees half a file."""
     beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(json.dumps(values, indent=1) + "\n")
+    yield beside
     beside.replace(path)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON values, whole or not at all."""
+    with whole_file(path) as beside:
+        beside.write_text(json.dumps(values, indent=1) + "\n")

@@ -136,7 +136,10 @@ def test_positions_are_drawn_in_training_alone():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"gauss": "round"}, "full, uncorrelated or isotropic"), ({"dimensions": 4}, "2 or 3")],
+    [
+        ({"gauss": "round"}, "full, uncorrelated or isotropic"),
+        ({"dimensions": 4}, "1 to 3 dimensions"),
+    ],
 )
 def test_options_that_cannot_be(options, words):
     with pytest.raises(ValueError, match=words):

@@ -107,6 +107,11 @@ class LayeredCore(nn.Module):
             self.param(f"bias{layer}", nn.initializers.zeros, shape), self.rotations
         )
 
+    @property
+    def maps(self) -> int:
+        """Feature maps of the last layer."""
+        return self._of("channels", self.layers - 1) * self.rotations
+
     def _of(self, option: str, layer: int) -> Any:
         """The value of an option in a layer."""
         value = getattr(self, option)

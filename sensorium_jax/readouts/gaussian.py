@@ -31,7 +31,7 @@ class Gaussian(nn.Module):
             each is free.
         hidden: units of a hidden layer of that perceptron.
         hidden_layers: their number; 0 makes it linear.
-        dimensions: cortical coordinates that it sees: 2 for x and y, 3 for depth too.
+        dimensions: cortical coordinates that it sees: 1 for x, 2 for y too, 3 for depth too.
         final_tanh: keep its output on the map by tanh.
         init_sigma: largest entry of the covariance's factor at the start, or the std itself, in
             map half-widths.
@@ -44,7 +44,7 @@ class Gaussian(nn.Module):
     cortical: bool = True
     hidden: int = 30
     hidden_layers: int = 1
-    dimensions: Literal[2, 3] = 2
+    dimensions: int = 2
     final_tanh: bool = True
     init_sigma: float = 1.0
     init_position: float = 0.2
@@ -56,8 +56,8 @@ class Gaussian(nn.Module):
     def __post_init__(self):
         if self.gauss not in ("full", "uncorrelated", "isotropic"):
             raise ValueError(f"expected gauss full, uncorrelated or isotropic, got {self.gauss!r}")
-        if self.dimensions not in (2, 3):
-            raise ValueError(f"expected 2 or 3 dimensions, got {self.dimensions}")
+        if self.dimensions not in (1, 2, 3):
+            raise ValueError(f"expected 1 to 3 dimensions, got {self.dimensions}")
         super().__post_init__()
 
     @nn.compact
