@@ -40,7 +40,7 @@ class Scaling:
         kind: "mean" averages over every scored frame of every neuron, so that the loss depends
             neither on batch size, clip length nor padding. "reference" is the starter kit's: the
             sum of each session times sqrt(trial files / batch size), summed over sessions, and
-            the penalty counted once a session. The published penalty weights belong to it.
+            the core's penalty counted once a session. The published penalty weights belong to it.
     """
 
     kind: Literal["mean", "reference"] = "mean"
@@ -50,17 +50,25 @@ class Scaling:
             raise ValueError(f"expected a scaling of 'mean' or 'reference', got {self.kind!r}")
 
     def __call__(
-        self, sums: Array, counts: Array, penalty: Array, *, statistics: Statistics, trials: int
+        self,
+        sums: Array,
+        counts: Array,
+        penalties: tuple[Array, Array],
+        *,
+        statistics: Statistics,
+        trials: int,
     ) -> Array:
         """Reduce to a scalar.
 
         Args:
             sums: [S] sum of the elementwise loss over each session's batch.
             counts: [S] number of elements in each sum.
-            penalty: [].
+            penalties: the core's [] and the readouts' [].
             statistics: of the sessions, for the number of trial files.
             trials: batch size B.
         """
+        core, readouts = penalties
         if self.kind == "mean":
-            return jnp.sum(sums) / jnp.sum(counts) + penalty
-        return jnp.sum(sums * jnp.sqrt(statistics.trials / trials)) + len(sums) * penalty
+            return jnp.sum(sums) / jnp.sum(counts) + core + readouts
+        data = jnp.sum(sums * jnp.sqrt(statistics.trials / trials))
+        return data + len(sums) * core + readouts

@@ -214,10 +214,10 @@ def forward(
     return rate, stats
 
 
-def penalty(model: Model, weights: PyTree) -> Array:
-    """The core's penalty plus every session's readout penalty: -> []."""
+def penalty(model: Model, weights: PyTree) -> tuple[Array, Array]:
+    """The core's penalty, and the sum of all sessions' readout penalties: -> [], []."""
     readouts = jax.vmap(model.readout.penalty)(weights["readout"])
-    return model.core.penalty(weights["core"]) + jnp.sum(readouts)
+    return model.core.penalty(weights["core"]), jnp.sum(readouts)
 
 
 def rate_of_drive(drive: Array) -> Array:

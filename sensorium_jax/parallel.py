@@ -104,9 +104,9 @@ def make_train_step(
             # Summed inside the differentiated function: shard_map then sums the gradients of
             # the replicated weights by itself, and reducing them again would be wrong.
             sums, counts = jax.lax.psum((sums, counts), DATA_AXIS)
-            penalty = models.penalty(model, weights)
-            loss = scaling(sums, counts, penalty, statistics=statistics, trials=trials)
-            return loss, (jnp.sum(sums) / jnp.sum(counts), penalty, stats)
+            penalties = models.penalty(model, weights)
+            loss = scaling(sums, counts, penalties, statistics=statistics, trials=trials)
+            return loss, (jnp.sum(sums) / jnp.sum(counts), sum(penalties), stats)
 
         (loss, (poisson, penalty, stats)), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params.weights

@@ -88,7 +88,7 @@ class TrainedModel:
 
     def penalty(self, *, session: str) -> float:
         """The core's penalty plus that of one session's readout."""
-        return float(models.penalty(self.model, self._of(session)[0].weights))
+        return float(sum(models.penalty(self.model, self._of(session)[0].weights)))
 
     def save(self, folder: str | Path, **notes: Any) -> None:
         """Write ``weights.safetensors`` and ``config.json``; ``notes`` (JSON values) go along.

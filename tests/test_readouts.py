@@ -97,6 +97,8 @@ def test_padded_neurons_are_inert(readout):
     found = padded_drive(wide, features())
     np.testing.assert_allclose(found[..., :NEURONS], drive(weights, features()), atol=1e-5)
     np.testing.assert_allclose(readout.penalty(wide), readout.penalty(weights), rtol=1e-6)
+    pull = jax.grad(readout.penalty)(wide)
+    assert not np.any(pull["features"][NEURONS:]), "what is padding stays zero"
 
 
 def test_every_weight_has_a_finite_gradient(readout):

@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sensorium_jax.types import Array
 
 PUBLISHED_CENTER = 4.0  # middle of the starter kit's filter over time, (-1, 4, -1)
+
+
+def magnitude(x: Array) -> Array:
+    """|x|, elementwise, whose gradient at zero is zero: what is zero, as padding is, stays so."""
+    return x * jax.lax.stop_gradient(jnp.sign(x))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Laplace:
         if self.surround:
             curvature *= 1 - _gaussian(*kernel.shape[:2])[..., None, None]
         if self.kind == "l1":
-            return reduce(jnp.abs(curvature))
+            return reduce(magnitude(curvature))
         square = reduce(curvature**2)
         return square / reduce(kernel**2) if self.kind == "l2norm" else square / 2
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from sensorium_jax.nn.clipping import clip_forward
+from sensorium_jax.nn.penalties import magnitude
 from sensorium_jax.types import Array, Neurons, PyTree
 
 EPSILON = 1e-6  # keeps the norm of an empty mask positive (neuralpredictors)
@@ -70,8 +71,8 @@ class Factorized(nn.Module):
 
     def penalty(self, weights: PyTree) -> Array:
         """Sum over neurons of ||mask||_1 ||features||_1, times gamma: -> []."""
-        mask = jnp.sum(jnp.abs(self._mask(weights["mask"])), (1, 2))  # [N]
-        features = jnp.sum(jnp.abs(self._weights(weights["features"])), 1)  # [N]
+        mask = jnp.sum(magnitude(self._mask(weights["mask"])), (1, 2))  # [N]
+        features = jnp.sum(magnitude(self._weights(weights["features"])), 1)  # [N]
         if self.all_pairs:
             return self.gamma * jnp.sum(mask) * jnp.sum(features)
         return self.gamma * jnp.sum(mask * features)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from sensorium_jax.nn.clipping import clip_forward
+from sensorium_jax.nn.penalties import magnitude
 from sensorium_jax.nn.sampling import bilinear_dot
 from sensorium_jax.types import Array, Neurons, PyTree
 
@@ -105,7 +106,7 @@ class Gaussian(nn.Module):
 
     def penalty(self, weights: PyTree) -> Array:
         """L1 norm of the feature weights times gamma: -> []."""
-        return self.gamma * jnp.sum(jnp.abs(weights["features"]))
+        return self.gamma * jnp.sum(magnitude(weights["features"]))
 
 
 def cortical_grid(neurons: Neurons, dimensions: int = 2) -> Array:
