@@ -74,9 +74,10 @@ def run() -> None:
     from rich.console import Console
 
     from sensorium_jax import demo_store, load_recordings, parallel
+    from sensorium_jax.ensemble import claim_members
     from sensorium_jax.experiment import override
     from sensorium_jax.run import claim
-    from sensorium_jax.train import train
+    from sensorium_jax.train import train, train_members
 
     began = time.monotonic()
     console = Console(soft_wrap=True, highlight=False)
@@ -100,9 +101,14 @@ def run() -> None:
     )
 
     workdir = Path(_WORKDIR.value or f"runs/{_CONFIG.value}-{size}").resolve()
-    claim(workdir, experiment, data=store, sessions=recordings.session_names)
+    place = {"data": store, "sessions": recordings.session_names}
+    claim(workdir, experiment, **place)
     console.print(f"Results go to {workdir}")
-    train(experiment, workdir, recordings, mesh=mesh, console=console)
+    if experiment.members == 1:
+        train(experiment, workdir, recordings, mesh=mesh, console=console)
+    else:
+        members = claim_members(workdir, experiment, **place)
+        train_members(*members, recordings, mesh=mesh, console=console)
     report(workdir, console)
     console.print(f"Done in {time.monotonic() - began:.0f} s.")
 
@@ -121,10 +127,10 @@ def load_config(name: str, size: str):
 
 def report(workdir: Path, console) -> None:
     """Score the best weights on every tier; table on the terminal, report.json in the workdir."""
-    from sensorium_jax import load_run
+    from sensorium_jax import ensemble
     from sensorium_jax.files import write_json
 
-    result = load_run(workdir).evaluate_all(console)
+    result = ensemble(workdir).evaluate_all(console)
     console.print(result.table(title=f"{workdir.name}: best weights"))
     write_json(workdir / "report.json", result.to_json())
     console.print(f"Scores by mouse: {workdir / 'report.json'}")

@@ -14,9 +14,12 @@ _PUBLIC = {
     "Report": "report",
     "Run": "run",
     "UserError": "errors",
+    "TrainedModel": "weights",
     "demo_store": "demo",
+    "ensemble": "ensemble",
     "load_recordings": "data.pipeline",
     "load_run": "run",
+    "load_weights": "weights",
     "make_evaluate": "evaluate",
     "make_mesh": "parallel",
 }

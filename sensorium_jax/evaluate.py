@@ -67,7 +67,7 @@ class _Tally:
 
 
 def make_evaluate(
-    model: Model,
+    model: Model | tuple[Model, ...],
     recordings: pipeline.Recordings,
     *,
     mesh: Mesh,
@@ -77,7 +77,7 @@ def make_evaluate(
     """Build ``evaluate(params, split, *, on_trials=None) -> Report``.
 
     Args:
-        model: what to evaluate.
+        model: what to evaluate; of several, the mean rate, and ``params`` is a tuple too.
         recordings: the sessions, in the order of the model's readouts.
         mesh: devices to predict on; ``trials`` must be a multiple of their number.
         statistics: the kind that the model was trained with.
@@ -89,13 +89,19 @@ def make_evaluate(
     where the mice are simulated. ``on_trials(n)`` is told of progress. It raises ``UserError``
     for a split that does not exist, one whose responses are all withheld, and NaN predictions.
     """
-    predict = parallel.make_predict_step(model, mesh)
+    if isinstance(model, tuple):
+        predict = parallel.make_ensemble_predict_step(model, mesh)
+    else:
+        predict = parallel.make_predict_step(model, mesh)
     own = recordings.statistics(statistics)
     official = recordings.statistics("released").response.std  # [S f N]
     neurons, own_device = parallel.replicate((recordings.neurons, own), mesh)
 
     def evaluate(
-        params: Params, split: str, *, on_trials: Callable[[int], None] = lambda n: None
+        params: Params | tuple[Params, ...],
+        split: str,
+        *,
+        on_trials: Callable[[int], None] = lambda n: None,
     ) -> Report:
         tallies: dict[tuple[int, str], _Tally] = {}
         withheld: set[int] = set()

@@ -15,6 +15,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.model import Model
 
 PACKAGE = __name__.partition(".")[0]
+SEEDS = 1000  # seeds set aside for the members of an ensemble
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Experiment:
         max_epochs: the run ends after so many epochs at the latest.
         evaluation_trials: full-length trials of every session predicted at a time.
         seed: of the weights, the batches and the sampled readout positions.
+        members: more than one trains an ensemble: that many models with seeds of their own, whose
+            predictions are averaged.
     """
 
     model: Model
@@ -58,6 +61,17 @@ class Experiment:
     max_epochs: int = 200
     evaluation_trials: int = 4
     seed: int = 0
+    members: int = 1
+
+    def __post_init__(self):
+        if self.members < 1:
+            raise ValueError(f"expected at least 1 member, got {self.members}")
+
+
+def members_of(experiment: Experiment) -> list[Experiment]:
+    """The experiments of an ensemble's members, each with a seed that no other ensemble has."""
+    seeds = range(experiment.seed * SEEDS, experiment.seed * SEEDS + experiment.members)
+    return [dataclasses.replace(experiment, seed=seed, members=1) for seed in seeds]
 
 
 def override(experiment: Experiment, assignment: str) -> Experiment:

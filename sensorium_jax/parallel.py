@@ -92,6 +92,35 @@ def make_train_step(
     {"loss", "poisson", "penalty", "grad_norm"}. ``rate`` [] multiplies the optimiser's update, so
     that lowering the learning rate does not compile again. The state's buffers are donated.
     """
+    return _compile(_make_step(model, scaling, optimizer), mesh)
+
+
+def make_ensemble_step(
+    model: models.Model,
+    scaling: losses.Scaling,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+) -> TrainStep:
+    """As ``make_train_step`` for several models side by side, by one program that maps over them.
+
+    State, batch, key and rate are tuples, one entry for each model; so is what it returns.
+    """
+    step = _make_step(model, scaling, optimizer)
+
+    def together(states, batches, neurons, statistics, keys, rates):
+        mapped = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
+        stacked = [jax.tree.map(lambda *x: jnp.stack(x), *xs) for xs in (states, batches)]
+        new = mapped(*stacked, neurons, statistics, jnp.stack(keys), jnp.stack(rates))
+        each = [jax.tree.map(lambda x, i=i: x[i], new) for i in range(len(states))]
+        return tuple(state for state, _ in each), tuple(metrics for _, metrics in each)
+
+    return _compile(together, mesh)
+
+
+def _make_step(
+    model: models.Model, scaling: losses.Scaling, optimizer: optax.GradientTransformation
+) -> TrainStep:
+    """The step as a pure function of what lies on one device."""
 
     def step(state, batch, neurons, statistics, key, rate):
         key = jax.random.fold_in(key, state.step)
@@ -122,6 +151,10 @@ def make_train_step(
         }
         return TrainState(state.step + 1, Params(weights, stats), opt), metrics
 
+    return step
+
+
+def _compile(step: TrainStep, mesh: Mesh) -> TrainStep:
     whole = P()
     sharded = jax.shard_map(
         step,
@@ -151,9 +184,10 @@ def _poisson_sums(
     return elementwise.sum((1, 2, 3)), mask.sum((1, 2, 3)), stats
 
 
-def make_predict_step(
-    model: models.Model, mesh: Mesh
-) -> Callable[[Params, Batch, Neurons, Statistics], Array]:
+PredictStep = Callable[[PyTree, Batch, Neurons, Statistics], Array]
+
+
+def make_predict_step(model: models.Model, mesh: Mesh) -> PredictStep:
     """Compile prediction in evaluation mode: (params, batch, neurons, statistics) -> [S B T' N]."""
 
     def step(params, batch, neurons, statistics):
@@ -163,3 +197,22 @@ def make_predict_step(
     return jax.jit(
         jax.shard_map(step, mesh=mesh, in_specs=(whole, BY_TRIAL, whole, whole), out_specs=BY_TRIAL)
     )
+
+
+def make_ensemble_predict_step(ensemble: tuple[models.Model, ...], mesh: Mesh) -> PredictStep:
+    """As ``make_predict_step`` for several models, whose mean rate it predicts.
+
+    It takes a tuple of their params. Rates are aligned at the end; T' is that of the model with
+    the longest warm-up.
+    """
+    steps = {model: make_predict_step(model, mesh) for model in ensemble}
+
+    def predict(params, batch, neurons, statistics):
+        rates = [
+            steps[model](p, batch, neurons, statistics)
+            for model, p in zip(ensemble, params, strict=True)
+        ]
+        frames = min(rate.shape[2] for rate in rates)
+        return sum(rate[:, :, -frames:] for rate in rates) / len(rates)
+
+    return predict

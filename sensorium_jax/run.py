@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from sensorium_jax.experiment import Experiment, differences, from_record, to_re
 from sensorium_jax.files import read_json, write_json
 from sensorium_jax.report import Report
 from sensorium_jax.types import Batch, Params, Statistics
+from sensorium_jax.weights import TrainedModel
 
 RECORD = "run.json"
 
@@ -45,6 +47,19 @@ class Run:
     params: Params
     mesh: Mesh
 
+    def export(self, folder: str | Path) -> None:
+        """Write the best weights as ``weights.safetensors`` and ``config.json``.
+
+        ``load_weights`` opens them with neither orbax nor the recording.
+
+        Raises:
+            UserError: the folder holds files already.
+        """
+        host = jax.tree.map(np.asarray, (self.params, self.recordings.neurons))
+        sessions = self.recordings.session_names
+        trained = TrainedModel(self.experiment.model, *host, sessions)
+        trained.save(folder, experiment=to_record(self.experiment))
+
     @functools.cached_property
     def evaluate(self) -> Evaluate:
         """``evaluate(params, split) -> Report``, as in ``sensorium_jax.evaluate``."""
@@ -58,23 +73,7 @@ class Run:
 
     def evaluate_all(self, console: Console | None = None) -> Report:
         """Score the best weights on every evaluation tier that has public responses."""
-        console = console or Console()
-        tables = [self.recordings.trials(s) for s in range(len(self.recordings.session_names))]
-        report = Report(())
-        with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-            for tier in protocol.EVALUATION_TIERS:
-                here = [table.tier == tier for table in tables]
-                public = sum((h & t.labelled).sum() for h, t in zip(here, tables, strict=True))
-                if not public:
-                    report += Report((), (tier,) if any(h.any() for h in here) else ())
-                    continue
-                task = progress.add_task(f"scoring {tier}", total=int(sum(h.sum() for h in here)))
-                report += self.evaluate(
-                    self.params,
-                    tier,
-                    on_trials=lambda n, task=task: progress.advance(task, n),
-                )
-        return report
+        return score_all(self.evaluate, self.params, self.recordings, console or Console())
 
     def predict(
         self, video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray, *, session: str
@@ -126,6 +125,26 @@ class Run:
         return np.asarray(rate)[:, neurons.mask[0]]
 
 
+def score_all(
+    evaluate: Evaluate, params: Any, recordings: pipeline.Recordings, console: Console
+) -> Report:
+    """Score on every evaluation tier that has public responses, with a progress bar."""
+    tables = [recordings.trials(s) for s in range(len(recordings.session_names))]
+    report = Report(())
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        for tier in protocol.EVALUATION_TIERS:
+            here = [table.tier == tier for table in tables]
+            public = sum((h & t.labelled).sum() for h, t in zip(here, tables, strict=True))
+            if not public:
+                report += Report((), (tier,) if any(h.any() for h in here) else ())
+                continue
+            task = progress.add_task(f"scoring {tier}", total=int(sum(h.sum() for h in here)))
+            report += evaluate(
+                params, tier, on_trials=lambda n, task=task: progress.advance(task, n)
+            )
+    return report
+
+
 @functools.partial(jax.jit, static_argnames="model")
 def _predict(model, params, batch, neurons, statistics: Statistics):
     rate, _ = models.apply(model, params, batch, neurons, statistics)
@@ -168,6 +187,22 @@ def claim(workdir: Path, experiment: Experiment, *, data: Path, sessions: tuple[
     write_json(path, record)
 
 
+def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
+    """The experiment of a workdir, and the rest of its record.
+
+    Raises:
+        UserError: no run there, or one of another version.
+    """
+    record = read_json(workdir / RECORD, advice="name the --workdir of a run")
+    try:
+        return from_record(record["experiment"]), record
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"expected an experiment of sensorium_jax {__version__} in {workdir / RECORD}, "
+            f"written by {record.get('version')}: {error}; train it again, or install that version"
+        ) from None
+
+
 def load_run(workdir: str | Path, *, data: str | Path | None = None, devices: int = 1) -> Run:
     """Open a finished or half-finished run with its best weights.
 
@@ -180,14 +215,12 @@ def load_run(workdir: str | Path, *, data: str | Path | None = None, devices: in
         UserError: no run there, no checkpoint yet, or a store of other sessions.
     """
     workdir = Path(workdir)
-    record = read_json(workdir / RECORD, advice="name the --workdir of a run")
-    try:
-        experiment = from_record(record["experiment"])
-    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+    experiment, record = read_record(workdir)
+    if experiment.members > 1:
         raise UserError(
-            f"expected an experiment of sensorium_jax {__version__} in {workdir / RECORD}, "
-            f"written by {record.get('version')}: {error}; train it again, or install that version"
-        ) from None
+            f"expected one run in {workdir}, found an ensemble of {experiment.members}; "
+            f"open it with ensemble({str(workdir)!r})"
+        )
     recordings = pipeline.load_recordings(Path(data or record["data"]))
     if list(recordings.session_names) != record["sessions"]:
         raise UserError(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from sensorium_jax.optim import PlateauState
 from sensorium_jax.types import Batch, Params, TrainState
 
 LOG_EVERY_STEPS = 10
+MEMORY_SHARE = 0.8  # of what is free, that one program may take
 
 
 class Interrupted(Exception):
@@ -50,36 +53,87 @@ def train(
         Interrupted: Ctrl-C or a termination signal arrived; the state is saved.
         UserError: the loss is no longer finite, or no space is left.
     """
-    run = _Training(experiment, workdir, recordings, mesh=mesh, console=console or Console())
-    run.resume()
-    if not run.done:
-        run.loop()
-    return run.checkpoints.restore_best(run.state.params)
+    return train_members([experiment], [workdir], recordings, mesh=mesh, console=console)[0]
 
 
-class _Training:
-    """What the loop holds between steps."""
+def train_members(
+    experiments: Sequence[Experiment],
+    workdirs: Sequence[Path],
+    recordings: pipeline.Recordings,
+    *,
+    mesh: Mesh,
+    console: Console | None = None,
+    together: bool | None = None,
+) -> list[Params]:
+    """``train`` for experiments that differ in their seed alone, each with a workdir of its own.
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        workdir: Path,
-        recordings: pipeline.Recordings,
-        *,
-        mesh: Mesh,
-        console: Console,
-    ):
+    Args:
+        experiments: one for each member.
+        workdirs: where each keeps its scores and checkpoints.
+        recordings: what all are trained on.
+        mesh: devices that share each batch.
+        console: where to print.
+        together: advance all members by one program that maps over them (as many as memory
+            holds), else one after the other; the results agree to float32 rounding. None:
+            together where there is an accelerator. The cores of a CPU are busy with one member
+            (``benchmarks/ensemble.py``).
+    """
+    console = console or Console()
+    if together is None:
+        together = jax.default_backend() != "cpu"
+    programs = _Programs(experiments[0], recordings, mesh)
+    members = [
+        _Member(e, workdir, recordings, programs, console)
+        for e, workdir in zip(experiments, workdirs, strict=True)
+    ]
+    for member in members:
+        member.name = f"{member.workdir.name}: " if len(members) > 1 else ""
+        member.resume()
+    with _Stop() as stop, _progress(console) as progress:
+        bar = _Bar(progress, members, frames=programs.frames)
+        while active := [m for m in members if not m.done]:
+            step = min(m.step for m in active)
+            group = [m for m in active if m.step == step]
+            group = group[: programs.at_once(group)] if together else group[:1]
+            _run_epoch(group, programs, bar, stop)
+    return [m.checkpoints.restore_best(m.state.params) for m in members]
+
+
+def _run_epoch(group: list[_Member], programs: _Programs, bar: _Bar, stop: _Stop) -> None:
+    """Step members that stand at the same step to the end of their epoch."""
+    for member in group:
+        member.batch = member.batch or member.next_batch()
+    while True:
+        metrics = programs.advance(group)
+        for member in group:
+            member.step += 1
+            member.batch = member.next_batch()  # read and sent while the step runs
+        step = group[0].step
+        if step % LOG_EVERY_STEPS == 0 or step == 1:
+            values = [m.write_log(v) for m, v in zip(group, metrics, strict=True)]
+            bar.show(loss=sum(values) / len(values))
+        ended = step % programs.experiment.epoch_steps == 0
+        if ended:
+            for member, values in zip(group, metrics, strict=True):
+                member.end_epoch(values, bar)
+        bar.advance(len(group))
+        if stop.requested and not all(m.done for m in group):
+            for member in group:
+                member.save()
+            raise Interrupted(f"saved at step {step} of {programs.total_steps}")
+        if ended:
+            return
+
+
+class _Programs:
+    """What members share: compiled programs, neurons and statistics on the devices."""
+
+    def __init__(self, experiment: Experiment, recordings: pipeline.Recordings, mesh: Mesh):
         e = self.experiment = experiment
-        self.mesh, self.console = mesh, console
+        self.mesh = mesh
         self.total_steps = e.epoch_steps * e.max_epochs
-        self.batches = iter(
-            pipeline.train_iterator(
-                recordings, frames=e.data.frames, trials=e.data.trials, seed=e.seed
-            )
-        )
-        self.sessions = len(recordings.session_names)
-        optimizer = e.optimizer.make(self.total_steps)
-        self.train_step = parallel.make_train_step(e.model, e.scaling, optimizer, mesh)
+        self.frames = len(recordings.session_names) * e.data.trials * e.data.frames
+        self.optimizer = e.optimizer.make(self.total_steps)
         self.evaluate = make_evaluate(
             e.model,
             recordings,
@@ -87,18 +141,79 @@ class _Training:
             statistics=e.data.statistics,
             trials=e.evaluation_trials,
         )
-        init_key, step_key = jax.random.split(jax.random.key(e.seed))
-        self.inputs = parallel.replicate(
-            (recordings.neurons, recordings.statistics(e.data.statistics), step_key), mesh
+        self.data = parallel.replicate(
+            (recordings.neurons, recordings.statistics(e.data.statistics)), mesh
         )
+        parts = e.model, e.scaling, self.optimizer, mesh
+        self._step = parallel.make_train_step(*parts)
+        self._together = parallel.make_ensemble_step(*parts)
+        self._compiled: dict[int, Callable] = {}  # by number of members
+
+    def advance(self, group: list[_Member]) -> tuple[dict[str, jax.Array], ...]:
+        """One step of every member of a group; their metrics."""
+        if len(group) == 1:
+            (member,) = group
+            member.state, metrics = self._step(
+                member.state, member.batch, *self.data, member.key, member.rate
+            )
+            return (metrics,)
+        states, metrics = self._compiled[len(group)](*self._inputs(group))
+        for member, state in zip(group, states, strict=True):
+            member.state = state
+        return metrics
+
+    def at_once(self, group: list[_Member]) -> int:
+        """How many members of a group one program can advance in the memory that is free."""
+        for member in group:
+            member.batch = member.batch or member.next_batch()
+        size = len(group)
+        while size > 1 and size not in self._compiled:
+            program = self._together.lower(*self._inputs(group[:size])).compile()
+            if _needed_bytes(program) <= MEMORY_SHARE * _free_bytes():
+                self._compiled[size] = program
+            else:
+                size = -(-size // 2)
+        return size
+
+    def _inputs(self, group: list[_Member]) -> tuple:
+        """Arguments of the program of a group."""
+        states, batches, keys, rates = (
+            tuple(getattr(m, name) for m in group) for name in ("state", "batch", "key", "rate")
+        )
+        return states, batches, *self.data, keys, rates
+
+
+class _Member:
+    """What the loop holds of one model between steps."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        workdir: Path,
+        recordings: pipeline.Recordings,
+        programs: _Programs,
+        console: Console,
+    ):
+        e = self.experiment = experiment
+        self.workdir, self.programs, self.console = workdir, programs, console
+        self.batches = iter(
+            pipeline.train_iterator(
+                recordings, frames=e.data.frames, trials=e.data.trials, seed=e.seed
+            )
+        )
+        mesh = programs.mesh
+        init_key, step_key = jax.random.split(jax.random.key(e.seed))
         example = pipeline.example_batch(recordings, frames=e.data.frames)
         params = models.init(e.model, init_key, example, recordings.neurons)
-        opt = optimizer.init(params.weights)
+        opt = programs.optimizer.init(params.weights)
+        self.key = parallel.replicate(step_key, mesh)
         self.state = parallel.replicate(TrainState(jnp.zeros((), jnp.int32), params, opt), mesh)
 
+        self.name = ""
         self.step = 0
         self.done = False
         self.plateau = PlateauState()
+        self.batch: Batch | None = None
         self.position = self.batches.get_state()
         self.checkpoints = Checkpoints(workdir)
         self.log = MetricLog(workdir)
@@ -113,8 +228,9 @@ class _Training:
         self.position = loop["position"]
         self.batches.set_state(self.position)
         self.log.forget_after(self.step)
-        at = f"step {self.step} of {self.total_steps}"
-        self.console.print(f"Already trained ({at})." if self.done else f"Resuming at {at}.")
+        at = f"step {self.step} of {self.programs.total_steps}"
+        said = f"Already trained ({at})." if self.done else f"Resuming at {at}."
+        self.console.print(self.name + said)
 
     def save(self) -> None:
         """Keep all that ``resume`` needs."""
@@ -126,39 +242,22 @@ class _Training:
         }
         self.checkpoints.save_last(self.state, loop, step=self.step)
 
+    @property
+    def rate(self) -> jax.Array:
+        """What multiplies the learning rate: []."""
+        return jnp.float32(self.plateau.rate)
+
     def next_batch(self) -> Batch:
         """The next batch on the devices; remembers where it stood before."""
         self.position = self.batches.get_state()
-        return parallel.shard_batch(next(self.batches), self.mesh)
+        return parallel.shard_batch(next(self.batches), self.programs.mesh)
 
-    def loop(self) -> None:
-        """Step until the plateau or the last epoch ends the run."""
-        e = self.experiment
-        frames = self.sessions * e.data.trials * e.data.frames
-        with _Stop() as stop, _progress(self.console) as progress:
-            bar = _Bar(progress, total=self.total_steps, done=self.step, frames=frames)
-            batch = self.next_batch()
-            while not self.done:
-                self.state, metrics = self.train_step(
-                    self.state, batch, *self.inputs, jnp.float32(self.plateau.rate)
-                )
-                self.step += 1
-                batch = self.next_batch()  # read and sent while the step runs
-                if self.step % LOG_EVERY_STEPS == 0 or self.step == 1:
-                    bar.show(loss=self._log(metrics))
-                if self.step % e.epoch_steps == 0:
-                    self._end_epoch(metrics, bar)
-                bar.advance()
-                if stop.requested and not self.done:
-                    self.save()
-                    raise Interrupted(f"saved at step {self.step} of {self.total_steps}")
-
-    def _end_epoch(self, metrics: dict, bar: _Bar) -> None:
+    def end_epoch(self, metrics: dict, bar: _Bar) -> None:
         """Score the oracle tier, keep what is best, and decide how to go on."""
         e = self.experiment
-        loss = self._log(metrics)
+        loss = self.write_log(metrics)
         began = time.monotonic()
-        report = self.evaluate(self.state.params, protocol.ORACLE)
+        report = self.programs.evaluate(self.state.params, protocol.ORACLE)
         score = report.by_neuron(protocol.ORACLE)
         self.plateau, verdict = e.plateau.update(self.plateau, score, step=self.step)
         if verdict == "better":
@@ -166,7 +265,7 @@ class _Training:
         if verdict == "decay":
             best = self.checkpoints.restore_best(self.state.params)
             self.state = self.state._replace(params=best)
-        self.done = verdict == "stop" or self.step >= self.total_steps
+        self.done = verdict == "stop" or self.step >= self.programs.total_steps
         self.save()
         self.log.write(
             self.step,
@@ -174,41 +273,61 @@ class _Training:
         )
         note = {"better": "best so far", "wait": "", "decay": "learning rate lowered", "stop": ""}
         self.console.print(
-            f"epoch {self.step // e.epoch_steps:3d}/{e.max_epochs}  loss {loss:.4f}  "
+            f"{self.name}epoch {self.step // e.epoch_steps:3d}/{e.max_epochs}  loss {loss:.4f}  "
             f"oracle {score:.4f}  {note[verdict]}"
         )
         bar.show(loss=loss, score=score, paused_s=time.monotonic() - began)
 
-    def _log(self, metrics: dict) -> float:
+    def write_log(self, metrics: dict) -> float:
+        """Log the metrics of the last step, and return its loss."""
         values = {name: float(value) for name, value in metrics.items()}
         if not math.isfinite(values["loss"]):
             raise UserError(
-                f"expected a finite loss, got {values['loss']} at step {self.step}: training "
-                "diverged; lower optimizer.learning_rate and start in a new --workdir"
+                f"{self.name}expected a finite loss, got {values['loss']} at step {self.step}: "
+                "training diverged; lower optimizer.learning_rate and start in a new --workdir"
             )
         self.log.write(self.step, values)
         return values["loss"]
 
 
+def _needed_bytes(program: Any) -> int:
+    """Memory that a compiled program takes beside its donated inputs."""
+    memory = program.memory_analysis()
+    return memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+
+
+def _free_bytes() -> int:
+    """Memory that is free on the first device."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 class _Bar:
     """One line of progress: loss, score, frames per second, time left."""
 
-    def __init__(self, progress: Progress, *, total: int, done: int, frames: int):
+    def __init__(self, progress: Progress, members: Sequence[_Member], *, frames: int):
         self._progress, self._frames = progress, frames
         self._since, self._steps = None, 0  # the first step compiles: it does not count
         self._task = progress.add_task(
-            "compiling", total=total, completed=done, loss="", score="", speed=""
+            "compiling",
+            total=sum(m.programs.total_steps for m in members),
+            completed=sum(m.step for m in members),
+            loss="",
+            score="",
+            speed="",
         )
 
-    def advance(self) -> None:
+    def advance(self, members: int) -> None:
         now = time.monotonic()
         if self._since is None:
             self._since = now
         else:
-            self._steps += 1
+            self._steps += members
             speed = self._frames * self._steps / (now - self._since)
             self._progress.update(self._task, speed=f"{speed:,.0f} frames/s")
-        self._progress.update(self._task, advance=1, description="training")
+        self._progress.update(self._task, advance=members, description="training")
 
     def show(self, *, loss: float, score: float | None = None, paused_s: float = 0.0) -> None:
         self._progress.update(self._task, loss=f"loss {loss:.3f}")

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "sensorium_jax"
+TORCH = Path("torch_import/__main__.py")  # which reads checkpoints
 
 LEAVES = {"types", "protocol", "errors", "files", "_version"}
 DATA = LEAVES | {"data", "simulate", "stimuli"}
@@ -38,7 +39,11 @@ ALLOWED = {
     "train": LEAVES
     | ABOVE
     | {"data", "checkpoint", "evaluate", "experiment", "metric_log", "optim"},
-    "run": LEAVES | ABOVE | {"data", "checkpoint", "evaluate", "experiment"},
+    "weights": {"types", "errors", "files", "_version", "model", "experiment"},
+    "run": LEAVES | ABOVE | {"data", "checkpoint", "evaluate", "experiment", "weights"},
+    "ensemble": LEAVES | ABOVE | {"evaluate", "experiment", "run"},
+    "torch_import": LEAVES
+    | {"torch_import", "cores", "readouts", "shifters", "nn", "model", "weights"},
 }
 NO_JAX = (DATA - {"types"}) | {
     "simulated_behavior",
@@ -73,6 +78,8 @@ def test_imports_follow_the_design():
                 wrong.append(f"{path}:{line}: {unit} imports {module}")
             if unit in NO_JAX and root in ("jax", "flax", "optax", "orbax"):
                 wrong.append(f"{path}:{line}: {unit} imports {module}; workers must not load jax")
-            if root in ("experiments", "data_prep", "tests", "benchmarks", "torch"):
+            if root in ("experiments", "data_prep", "tests", "benchmarks"):
                 wrong.append(f"{path}:{line}: the package imports {module}")
+            if root == "torch" and path.relative_to(PACKAGE) != TORCH:
+                wrong.append(f"{path}:{line}: {unit} imports {module}; only {TORCH} may")
     assert not wrong, "\n".join(wrong)

@@ -6,17 +6,8 @@ What it lacks against ``gru_baseline``, at equal training, is what the past of a
     python experiments/run.py --config=static_baseline --data STORE  published size, recordings
 """
 
-import dataclasses
-
 from experiments.configs import gru_baseline
-from sensorium_jax.experiment import Experiment
+from experiments.variants import with_core
 
-
-def without_recurrence(experiment: Experiment) -> Experiment:
-    """The same experiment, its core looking at one frame at a time."""
-    core = dataclasses.replace(experiment.model.core, recurrence=None)
-    return dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, core=core))
-
-
-published = without_recurrence(gru_baseline.published)
-demo = without_recurrence(gru_baseline.demo)
+published = with_core(gru_baseline.published, recurrence=None)
+demo = with_core(gru_baseline.demo, recurrence=None)

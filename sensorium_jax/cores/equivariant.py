@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sensorium_jax.cores.layered import inputs
+from typing import Literal
+
 from sensorium_jax.cores.stacked import Stacked2D
-from sensorium_jax.nn import hermite
-from sensorium_jax.types import Array, PyTree
 
 
 class RotationEquivariant(Stacked2D):
@@ -21,28 +20,4 @@ class RotationEquivariant(Stacked2D):
     """
 
     rotations: int = 8
-
-    def __post_init__(self):
-        super().__post_init__()
-        for layer in range(self.layers):
-            rows, columns = self._kernel_size(layer)
-            if rows != columns or self._of("dilation", layer) != 1:
-                raise ValueError("expected square kernels without dilation: filters are turned")
-
-    def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
-        size = self._kernel_size(layer)[0]
-        shape = (len(hermite.modes(size)), inputs(x, planes), self._of("channels", layer))
-        coefficients = self.param(f"coefficients{layer}", hermite.smooth_normal(size), shape)
-        return self._convolve_frames(x, planes, self._turned(coefficients, layer), layer)
-
-    def filters(self, weights: PyTree, layer: int) -> Array:
-        """All rotations of a layer's filters: [K K C channels*rotations]."""
-        return self._turned(weights[f"coefficients{layer}"], layer)
-
-    def _turned(self, coefficients: Array, layer: int) -> Array:
-        return hermite.filters(
-            coefficients,
-            size=self._kernel_size(layer)[0],
-            n_rotations=self.rotations,
-            roll_inputs=layer > 0,
-        )
+    basis: Literal["hermite"] = "hermite"  # filters of pixels cannot be turned

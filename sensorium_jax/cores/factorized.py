@@ -5,7 +5,7 @@ from __future__ import annotations
 from flax.linen import initializers
 
 from sensorium_jax.cores.layered import LayeredCore, Paddings, inputs
-from sensorium_jax.nn import conv, penalties
+from sensorium_jax.nn import conv, penalties, temporal
 from sensorium_jax.types import Array, PyTree
 
 
@@ -43,14 +43,29 @@ class Factorized3D(LayeredCore):
         return sum((self._of("frames", i) - 1) * self._of("frame_dilation", i) for i in lengths)
 
     def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
-        channels, init = self._of("channels", layer), initializers.lecun_normal()
-        shape = (*self._kernel_size(layer), inputs(x, planes), channels)
-        x = self._convolve_frames(x, planes, self.param(f"space{layer}", init, shape), layer)
-        kernel = self.param(f"time{layer}", init, (self._of("frames", layer), channels, channels))
-        return conv.conv_time(x, kernel, dilation=self._of("frame_dilation", layer))
+        space = self._space_kernel(f"space{layer}", layer, inputs(x, planes))
+        x = self._convolve_frames(x, planes, space, layer)
+        return conv.conv_time(
+            x, self._time_kernel(layer, x.shape[-1]), dilation=self._of("frame_dilation", layer)
+        )
+
+    def _time_kernel(self, layer: int, channels: int) -> Array:
+        """A layer's kernel over frames: [F channels channels]."""
+        name, frames = f"time{layer}", self._of("frames", layer)
+        if self.basis == "pixels":
+            shape = (frames, channels, channels)
+            return self.param(name, initializers.lecun_normal(), shape)
+        shape = (temporal.count(frames), channels, channels)
+        return temporal.filters(self.param(name, temporal.smooth_normal, shape), frames)
+
+    def _frames(self, kernel: Array, layer: int) -> Array:
+        """Parameters of a kernel over frames as frames: [F C D]."""
+        if self.basis == "pixels":
+            return kernel
+        return temporal.filters(kernel, self._of("frames", layer))
 
     def penalty(self, weights: PyTree) -> Array:
         """Smooth filters in space and time, of the first layer: -> []."""
-        space = self.smoothness(weights["space0"])
-        time = penalties.laplace_time(weights["time0"], center=self.time_center)
+        space = self.smoothness(self._pixels(weights["space0"], 0))
+        time = penalties.laplace_time(self._frames(weights["time0"], 0), center=self.time_center)
         return self.gamma_space * space + self.gamma_time * time

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from flax.linen import initializers
 
 from sensorium_jax.cores.layered import LayeredCore, inputs
 from sensorium_jax.nn import penalties
@@ -27,13 +26,12 @@ class Stacked2D(LayeredCore):
     warmup_frames = 0
 
     def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
-        shape = (*self._kernel_size(layer), inputs(x, planes), self._of("channels", layer))
-        kernel = self.param(f"kernel{layer}", initializers.lecun_normal(), shape)
+        kernel = self._space_kernel(f"kernel{layer}", layer, inputs(x, planes))
         return self._convolve_frames(x, planes, kernel, layer)
 
     def filters(self, weights: PyTree, layer: int) -> Array:
         """The kernels of a layer: [K L C D]."""
-        return weights[f"kernel{layer}"]
+        return self._pixels(weights[f"kernel{layer}"], layer)
 
     def penalty(self, weights: PyTree) -> Array:
         """Smooth input filters and few hidden ones, summed with their gammas: -> []."""

@@ -96,7 +96,9 @@ def rotations(size: int, n: int) -> np.ndarray:
     return matrices
 
 
-def filters(coefficients: Array, *, size: int, n_rotations: int, roll_inputs: bool) -> Array:
+def filters(
+    coefficients: Array, *, size: int, n_rotations: int = 1, roll_inputs: bool = False
+) -> Array:
     """All rotations of steerable filters.
 
     Args:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium_jax.errors import UserError
 from sensorium_jax.model import Model
 from sensorium_jax.torch_import.core import read_core
 from sensorium_jax.torch_import.heads import read_readout, read_shifter
@@ -75,5 +76,8 @@ def from_starter_kit(
     if use_shifter:
         shifter, weights["shifter"] = read_shifter(shifter_type, shifter_dict, state, sessions)
     state.check_all_taken()
-    model = Model(core, readout, shifter, elu_offset=float(elu_offset))
+    try:
+        model = Model(core, readout, shifter, elu_offset=float(elu_offset))
+    except ValueError as error:
+        raise UserError(str(error)) from None
     return TrainedModel(model, Params(weights, stats), neurons, sessions)

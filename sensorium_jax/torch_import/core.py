@@ -176,7 +176,7 @@ def _equivariant(given: Mapping[str, Any], state: StateDict):
         modes = len(hermite.modes(kernels[i][0]))
         c_in = o["input_channels"] if i == 0 else channels[i - 1] * rotations
         coefficients = state.take(f"{name}.hermite_conv.coeffs", modes, c_in, c)
-        weights[f"coefficients{i}"] = coefficients
+        weights[f"kernel{i}"] = coefficients
         after.append(_after(state, name, c, None, norm=_norms(o)[i]))
     return core, weights, after
 
@@ -306,7 +306,8 @@ def _three(o: dict[str, Any], name: str) -> tuple[int, int, int]:
 
 
 def _film_options(given: Mapping[str, Any], sizes: dict[str, Any]) -> dict[str, Any]:
-    return read(WHERE, given, defaults=FILM | sizes, ignored=SHOWN | {"cuda"})
+    fixed = {"pad_time": False}
+    return read(WHERE, given, defaults=FILM | sizes, fixed=fixed, ignored=SHOWN | {"cuda"})
 
 
 def _common_3d(o: dict[str, Any], kernels: list, frames: tuple[int, ...]) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""The factorised baseline of the benchmark.
+
+Source: the starter kit's notebooks/benchmarks_training.ipynb (ecker-lab/sensorium_2023), which
+trains a core of convolutions in space and over frames in turn; all else as in ``gru_baseline``.
+
+    python experiments/run.py --config=factorized_baseline                demo size, simulated mice
+    python experiments/run.py --config=factorized_baseline --data STORE   published size, recordings
+"""
+
+from experiments.configs import gru_baseline
+from experiments.variants import with_model
+from sensorium_jax import cores
+from sensorium_jax.nn.penalties import PUBLISHED_CENTER
+
+published = with_model(
+    gru_baseline.published,
+    core=cores.Factorized3D(
+        channels=(32, 64, 128),
+        layers=3,
+        kernel=(11, 5),
+        frames=(11, 5),
+        momentum=0.7,
+        gamma_space=10.0,
+        gamma_time=0.01,
+        time_center=PUBLISHED_CENTER,
+    ),
+)
+
+demo = with_model(
+    gru_baseline.demo,
+    core=cores.Factorized3D(
+        channels=32,
+        layers=2,
+        kernel=(11, 3),
+        stride=(5, 1),
+        padding=("valid", "same"),
+        basis="hermite",
+        frames=(11, 5),
+        gamma_space=1e-3,
+        gamma_time=1e-3,
+    ),
+)

@@ -1,0 +1,14 @@
+"""The factorised baseline from the film alone: no pupil size, no running speed, no gaze.
+
+What it lacks against ``factorized_baseline``, at equal training, is what knowing the state of the
+animal adds.
+
+    python experiments/run.py --config=factorized_no_behavior               demo size
+    python experiments/run.py --config=factorized_no_behavior --data STORE  published size
+"""
+
+from experiments.configs import factorized_baseline
+from experiments.variants import without_behavior
+
+published = without_behavior(factorized_baseline.published)
+demo = without_behavior(factorized_baseline.demo)

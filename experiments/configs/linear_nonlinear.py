@@ -1,0 +1,32 @@
+"""The linear-nonlinear control: one linear filter of the recent film a neuron, then ELU + 1.
+
+One layer of the factorised core without nonlinearity: a neuron reads a weighted sum of filters
+in space and time at its position. What ``factorized_baseline`` has beyond it is the work of its
+layers. The classic model of a V1 simple cell (e.g. Carandini et al. 2005, "Do we know what the
+early visual system does?", J. Neurosci.).
+
+    python experiments/run.py --config=linear_nonlinear                demo size, simulated mice
+    python experiments/run.py --config=linear_nonlinear --data STORE   published size, recordings
+"""
+
+from experiments.configs import factorized_baseline
+from experiments.variants import with_core
+
+published = with_core(
+    factorized_baseline.published,
+    channels=128,
+    layers=1,
+    kernel=19,
+    frames=15,
+    final_nonlinearity=False,
+)
+
+demo = with_core(
+    factorized_baseline.demo,
+    channels=32,
+    layers=1,
+    kernel=21,
+    padding="valid",
+    frames=15,
+    final_nonlinearity=False,
+)

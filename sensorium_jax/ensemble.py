@@ -1,0 +1,106 @@
+"""Ensembles: the mean prediction of several runs on the same recording."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.evaluate import Evaluate, make_evaluate
+from sensorium_jax.experiment import Experiment, members_of
+from sensorium_jax.report import Report
+from sensorium_jax.run import Run, claim, load_run, read_record, score_all
+from sensorium_jax.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Trained models whose predictions are averaged.
+
+    Attributes:
+        runs: the members.
+    """
+
+    runs: tuple[Run, ...]
+
+    @property
+    def params(self) -> tuple[Params, ...]:
+        """The members' best weights."""
+        return tuple(run.params for run in self.runs)
+
+    @functools.cached_property
+    def evaluate(self) -> Evaluate:
+        """``evaluate(params, split) -> Report``, as in ``sensorium_jax.evaluate``."""
+        first = self.runs[0]
+        return make_evaluate(
+            tuple(run.experiment.model for run in self.runs),
+            first.recordings,
+            mesh=first.mesh,
+            statistics=first.experiment.data.statistics,
+            trials=min(run.experiment.evaluation_trials for run in self.runs),
+        )
+
+    def evaluate_all(self, console: Console | None = None) -> Report:
+        """Score on every evaluation tier that has public responses."""
+        return score_all(self.evaluate, self.params, self.runs[0].recordings, console or Console())
+
+    def predict(
+        self, video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray, *, session: str
+    ) -> np.ndarray:
+        """``Run.predict``, averaged over the members: [T' N], T' of the longest warm-up."""
+        rates = [run.predict(video, behavior, pupil_center, session=session) for run in self.runs]
+        frames = min(map(len, rates))
+        return np.mean([rate[-frames:] for rate in rates], axis=0)
+
+
+def ensemble(*workdirs: str | Path, data: str | Path | None = None, devices: int = 1) -> Ensemble:
+    """Open finished runs as one model.
+
+    Args:
+        *workdirs: of runs, or of ensembles, whose members are taken.
+        data: the store, if it is no longer where the runs found it.
+        devices: how many devices ``evaluate`` uses.
+
+    Raises:
+        UserError: no workdir, one that is no run, or runs of different sessions or statistics.
+    """
+    folders = [folder for workdir in workdirs for folder in _members(Path(workdir))]
+    if not folders:
+        raise UserError("expected the workdir of at least one run, got none")
+    runs = tuple(load_run(folder, data=data, devices=devices) for folder in folders)
+    for run, folder in zip(runs, folders, strict=True):
+        for what, here, first in (
+            ("sessions", run.recordings.session_names, runs[0].recordings.session_names),
+            ("statistics", *(r.experiment.data.statistics for r in (run, runs[0]))),
+        ):
+            if here != first:
+                raise UserError(
+                    f"expected runs of the same {what} to average, found {here} in {folder} and "
+                    f"{first} in {folders[0]}"
+                )
+    return Ensemble(runs)
+
+
+def claim_members(
+    workdir: Path, experiment: Experiment, *, data: Path, sessions: tuple[str, ...]
+) -> tuple[list[Experiment], list[Path]]:
+    """Make places for the members of an ensemble in its workdir: their experiments and workdirs."""
+    experiments = members_of(experiment)
+    workdirs = _member_workdirs(workdir, experiment)
+    for member, folder in zip(experiments, workdirs, strict=True):
+        claim(folder, member, data=data, sessions=sessions)
+    return experiments, workdirs
+
+
+def _members(workdir: Path) -> Sequence[Path]:
+    experiment, _ = read_record(workdir)
+    return [workdir] if experiment.members == 1 else _member_workdirs(workdir, experiment)
+
+
+def _member_workdirs(workdir: Path, experiment: Experiment) -> list[Path]:
+    return [workdir / f"member{i:02d}" for i in range(experiment.members)]
