@@ -74,7 +74,7 @@ def run() -> None:
     from rich.console import Console
 
     from sensorium_jax import demo_store, load_recordings, parallel
-    from sensorium_jax.ensemble import claim_members
+    from sensorium_jax.ensembles import claim_members
     from sensorium_jax.experiment import override
     from sensorium_jax.run import claim
     from sensorium_jax.train import train, train_members

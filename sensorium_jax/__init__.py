@@ -16,7 +16,7 @@ _PUBLIC = {
     "UserError": "errors",
     "TrainedModel": "weights",
     "demo_store": "demo",
-    "ensemble": "ensemble",
+    "ensemble": "ensembles",
     "load_recordings": "data.pipeline",
     "load_run": "run",
     "load_weights": "weights",
