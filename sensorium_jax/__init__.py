@@ -17,11 +17,13 @@ _PUBLIC = {
     "TrainedModel": "weights",
     "demo_store": "demo",
     "ensemble": "ensembles",
+    "load_pretrained": "pretrained",
     "load_recordings": "data.pipeline",
     "load_run": "run",
     "load_weights": "weights",
     "make_evaluate": "evaluate",
     "make_mesh": "parallel",
+    "pretrained_names": "pretrained",
 }
 _MODULES = (
     "cores",

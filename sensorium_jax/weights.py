@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.errors import ScopeParamShapeError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -22,6 +23,7 @@ from sensorium_jax.experiment import from_record, to_record
 from sensorium_jax.files import read_json, whole_file, write_json
 from sensorium_jax.types import Array, Neurons, Params, PyTree
 
+DAMAGE = (SafetensorError, OSError, ImportError, KeyError, TypeError, ValueError, AttributeError)
 ARRAYS, CONFIG = "weights.safetensors", "config.json"
 FORMAT = 1
 _forward = functools.partial(jax.jit, static_argnames="model")(models.forward)
@@ -83,7 +85,13 @@ class TrainedModel:
             inputs.append(np.swapaxes(x, 1, 2))
         params, neurons = self._of(session)
         model = dataclasses.replace(self.model, core=core)
-        rate, _ = _forward(model, params, *(x[None] for x in inputs), neurons)
+        try:
+            rate, _ = _forward(model, params, *(x[None] for x in inputs), neurons)
+        except ScopeParamShapeError as error:
+            raise UserError(
+                f"expected weights that fit videos of shape {videos.shape}, found others "
+                f"({error}); check the number of channels, and the options for padding and strides"
+            ) from None
         return np.asarray(rate[0])[..., np.asarray(neurons.mask[0])]
 
     def penalty(self, *, session: str) -> float:
@@ -144,7 +152,7 @@ def load_weights(folder: str | Path) -> TrainedModel:
         tree = _nested(arrays)
         neurons = Neurons(**tree["neurons"])
         params = Params(tree["params"]["weights"], tree["params"].get("stats", {}))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except DAMAGE as error:
         raise UserError(
             f"expected exported weights in {folder}: {ARRAYS} or {CONFIG} is damaged "
             f"({type(error).__name__}: {error}); export them again"

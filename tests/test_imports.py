@@ -41,6 +41,7 @@ ALLOWED = {
     | {"data", "checkpoint", "evaluate", "experiment", "metric_log", "optim"},
     "weights": {"types", "errors", "files", "_version", "model", "experiment"},
     "run": LEAVES | ABOVE | {"data", "checkpoint", "evaluate", "experiment", "weights"},
+    "pretrained": LEAVES | ABOVE | {"data", "demo", "experiment", "run", "weights"},
     "ensembles": LEAVES | ABOVE | {"evaluate", "experiment", "run"},
     "torch_import": LEAVES
     | {"torch_import", "cores", "readouts", "shifters", "nn", "model", "weights"},
