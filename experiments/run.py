@@ -74,10 +74,10 @@ def run() -> None:
     from rich.console import Console
 
     from sensorium_jax import demo_store, load_recordings, parallel
-    from sensorium_jax.ensembles import claim_members
+    from sensorium_jax.ensembles import train_ensemble
     from sensorium_jax.experiment import override
     from sensorium_jax.run import claim
-    from sensorium_jax.train import train, train_members
+    from sensorium_jax.train import train
 
     began = time.monotonic()
     console = Console(soft_wrap=True, highlight=False)
@@ -101,14 +101,10 @@ def run() -> None:
     )
 
     workdir = Path(_WORKDIR.value or f"runs/{_CONFIG.value}-{size}").resolve()
-    place = {"data": store, "sessions": recordings.session_names}
-    claim(workdir, experiment, **place)
+    claim(workdir, experiment, data=store, sessions=recordings.session_names)
     console.print(f"Results go to {workdir}")
-    if experiment.members == 1:
-        train(experiment, workdir, recordings, mesh=mesh, console=console)
-    else:
-        members = claim_members(workdir, experiment, **place)
-        train_members(*members, recordings, mesh=mesh, console=console)
+    run_training = train if experiment.members == 1 else train_ensemble
+    run_training(experiment, workdir, recordings, mesh=mesh, console=console)
     report(workdir, console)
     console.print(f"Done in {time.monotonic() - began:.0f} s.")
 

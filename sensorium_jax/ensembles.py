@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 
+from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
 from sensorium_jax.evaluate import Evaluate, make_evaluate
 from sensorium_jax.experiment import Experiment, members_of
 from sensorium_jax.report import Report
 from sensorium_jax.run import Run, claim, load_run, read_record, score_all
+from sensorium_jax.train import train_members
 from sensorium_jax.types import Params
 
 
@@ -86,15 +89,23 @@ def ensemble(*workdirs: str | Path, data: str | Path | None = None, devices: int
     return Ensemble(runs)
 
 
-def claim_members(
-    workdir: Path, experiment: Experiment, *, data: Path, sessions: tuple[str, ...]
-) -> tuple[list[Experiment], list[Path]]:
-    """Make places for the members of an ensemble in its workdir: their experiments and workdirs."""
-    experiments = members_of(experiment)
-    workdirs = _member_workdirs(workdir, experiment)
-    for member, folder in zip(experiments, workdirs, strict=True):
-        claim(folder, member, data=data, sessions=sessions)
-    return experiments, workdirs
+def train_ensemble(
+    experiment: Experiment,
+    workdir: Path,
+    recordings: pipeline.Recordings,
+    *,
+    mesh: Mesh,
+    console: Console | None = None,
+    together: bool | None = None,
+) -> None:
+    """Train the members of an experiment, each a run in a folder of ``workdir``.
+
+    The same call goes on where it stopped. ``together`` as in ``train_members``.
+    """
+    members, workdirs = members_of(experiment), _member_workdirs(workdir, experiment)
+    for member, folder in zip(members, workdirs, strict=True):
+        claim(folder, member, data=recordings.store.path, sessions=recordings.session_names)
+    train_members(members, workdirs, recordings, mesh=mesh, console=console, together=together)
 
 
 def _members(workdir: Path) -> Sequence[Path]:

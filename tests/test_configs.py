@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 from test_experiment import CONFIGS
 
-from sensorium_jax import load_run, parallel
+from sensorium_jax import ensemble, parallel
 from sensorium_jax import model as models
 from sensorium_jax.data import pipeline
+from sensorium_jax.ensembles import train_ensemble
 from sensorium_jax.experiment import override
 from sensorium_jax.run import claim
 from sensorium_jax.train import train
@@ -27,13 +28,15 @@ def test_demo_size_trains_on_eight_devices_and_reopens(config, store, tmp_path):
         "evaluation_trials=8",
         "epoch_steps=2",
         "max_epochs=1",
+        f"members={min(plan.members, 2)}",
     ):
         plan = override(plan, change)
     recordings = pipeline.load_recordings(store)
     claim(tmp_path / "run", plan, data=store, sessions=recordings.session_names)
     quiet = Console(quiet=True)
-    train(plan, tmp_path / "run", recordings, mesh=parallel.make_mesh(8), console=quiet)
-    run = load_run(tmp_path / "run", devices=8)
+    run_training = train if plan.members == 1 else train_ensemble
+    run_training(plan, tmp_path / "run", recordings, mesh=parallel.make_mesh(8), console=quiet)
+    run = ensemble(tmp_path / "run", devices=8)
     report = run.evaluate(run.params, "oracle")
     assert np.isfinite(report.by_neuron("oracle")) and len(report.scores) == 2
 

@@ -72,6 +72,9 @@ CORES = {
         cores.Factorized3D(**FILM | {"layers": 1, "channels": 3}, final_nonlinearity=False),
         (B, 6, 9, 13, 3),
     ),
+    "factorised, smooth": (cores.Factorized3D(**FILM, basis="hermite"), (B, 5, 7, 11, 3)),
+    "three-dimensional, smooth": (cores.Full3D(**FILM, basis="hermite"), (B, 5, 7, 11, 3)),
+    "plain, smooth": (cores.Stacked2D(**PLAIN, basis="hermite"), (B, T, 9, 13, 3)),
     "three-dimensional": (cores.Full3D(**FILM), (B, 5, 7, 11, 3)),
     "three-dimensional, every option": (
         cores.Full3D(
@@ -203,9 +206,11 @@ def test_options_that_cannot_be(options, words):
         cores.Stacked2D(**options)
 
 
-def test_turned_filters_are_square():
+def test_hermite_filters_are_square():
     with pytest.raises(ValueError, match="square kernels"):
         cores.RotationEquivariant(kernel=((5, 4), 3))
+    with pytest.raises(ValueError, match="a basis of pixels or hermite"):
+        cores.Stacked2D(basis="fourier")
 
 
 def test_a_film_with_planes_is_a_film_with_channels():

@@ -12,7 +12,7 @@ from rich.console import Console
 from sensorium_jax import cores, ensemble, load_run, optim, parallel, train
 from sensorium_jax import model as models
 from sensorium_jax.data import pipeline
-from sensorium_jax.ensembles import claim_members
+from sensorium_jax.ensembles import train_ensemble as train_ensemble_of
 from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import SEEDS, members_of, override
 from sensorium_jax.run import claim
@@ -26,12 +26,12 @@ def recordings(store):
 
 
 def train_ensemble(recordings, workdir, *, together, **changes):
+    """As the driver does; the members' best weights."""
     experiment = small.experiment(members=2, **changes)
-    place = {"data": recordings.store.path, "sessions": recordings.session_names}
-    claim(workdir, experiment, **place)
-    members = claim_members(workdir, experiment, **place)
+    claim(workdir, experiment, data=recordings.store.path, sessions=recordings.session_names)
     mesh = parallel.make_mesh(1)
-    return train.train_members(*members, recordings, mesh=mesh, console=QUIET, together=together)
+    train_ensemble_of(experiment, workdir, recordings, mesh=mesh, console=QUIET, together=together)
+    return ensemble(workdir).params
 
 
 @pytest.fixture(scope="module")
@@ -105,18 +105,15 @@ def test_groups_shrink_to_what_memory_holds(recordings, monkeypatch, tmp_path):
 def test_members_go_on_from_where_each_stands(recordings, one_by_one, tmp_path):
     """One member is ahead by an epoch: the other catches up, and both end as they would have."""
     _, expected = one_by_one
-    experiment = small.experiment(members=2)
-    place = {"data": recordings.store.path, "sessions": recordings.session_names}
-    experiments, workdirs = claim_members(tmp_path / "run", experiment, **place)
-    mesh = parallel.make_mesh(1)
-    programs = train._Programs(experiments[0], recordings, mesh)
-    ahead = train._Member(experiments[1], workdirs[1], recordings, programs, QUIET)
+    second = members_of(small.experiment(members=2))[1]
+    workdir = tmp_path / "run/member01"
+    claim(workdir, second, data=recordings.store.path, sessions=recordings.session_names)
+    programs = train._Programs(second, recordings, parallel.make_mesh(1))
+    ahead = train._Member(second, workdir, recordings, programs, QUIET)
     with train._Stop() as stop, train._progress(QUIET) as progress:
         bar = train._Bar(progress, [ahead], frames=1)
         train._run_epoch([ahead], programs, bar, stop)
-    found = train.train_members(
-        experiments, workdirs, recordings, mesh=mesh, console=QUIET, together=False
-    )
+    found = train_ensemble(recordings, tmp_path / "run", together=False)
     for a, b in zip(found, expected, strict=True):
         assert_close(a, b, 0)
 

@@ -42,7 +42,7 @@ ALLOWED = {
     "weights": {"types", "errors", "files", "_version", "model", "experiment"},
     "run": LEAVES | ABOVE | {"data", "checkpoint", "evaluate", "experiment", "weights"},
     "pretrained": LEAVES | ABOVE | {"data", "demo", "experiment", "run", "weights"},
-    "ensembles": LEAVES | ABOVE | {"evaluate", "experiment", "run"},
+    "ensembles": LEAVES | ABOVE | {"data", "evaluate", "experiment", "run", "train"},
     "torch_import": LEAVES
     | {"torch_import", "cores", "readouts", "shifters", "nn", "model", "weights"},
 }

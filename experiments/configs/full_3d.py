@@ -7,7 +7,7 @@ trained as the benchmark's baselines are.
     python experiments/run.py --config=full_3d --data STORE   published size, recordings
 """
 
-from experiments.configs import gru_baseline
+from experiments.configs import factorized_baseline, gru_baseline
 from experiments.variants import with_model
 from sensorium_jax import cores
 from sensorium_jax.nn.penalties import PUBLISHED_CENTER
@@ -28,14 +28,15 @@ published = with_model(
 )
 
 demo = with_model(
-    gru_baseline.demo,
+    factorized_baseline.demo,
     core=cores.Full3D(
-        channels=32,
+        channels=16,
         layers=2,
         kernel=(11, 3),
         stride=(5, 1),
         padding=("valid", "same"),
-        frames=(11, 5),
+        frames=(5, 11),
+        basis="hermite",
         gamma_space=1e-3,
         gamma_time=1e-4,
     ),

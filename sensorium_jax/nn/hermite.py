@@ -53,14 +53,18 @@ def smooth_normal(size: int) -> Callable:
     with the scale of natural images' structure instead of white noise; an output's variance is
     about that of an input.
     """
-    std = np.array([1 / (1 + m + 2 * v) for m, v, _ in modes(size)])
-    std /= np.linalg.norm(std)
 
     def init(key: Array, shape: tuple[int, int, int], dtype=jnp.float32) -> Array:
-        scale = (std / math.sqrt(shape[1])).astype(dtype)
+        scale = (smooth_std(size) / math.sqrt(shape[1])).astype(dtype)
         return jax.random.normal(key, shape, dtype) * scale[:, None, None]
 
     return init
+
+
+def smooth_std(size: int) -> np.ndarray:
+    """Standard deviations of a smooth random filter's coefficients, of unit norm: [modes]."""
+    std = np.array([1 / (1 + m + 2 * v) for m, v, _ in modes(size)], np.float32)
+    return std / np.linalg.norm(std)
 
 
 @functools.lru_cache

@@ -34,12 +34,21 @@ def basis(frames: int) -> np.ndarray:
 
 def smooth_normal(key: Array, shape: tuple[int, int, int], dtype=jnp.float32) -> Array:
     """Coefficients [functions C D] that prefer slow functions: std proportional to 1 / (1 + n)."""
-    std = 1 / (1 + np.arange(shape[0]))
-    std = (std / np.linalg.norm(std) / np.sqrt(shape[1])).astype(np.float32)
-    return jax.random.normal(key, shape, dtype) * std[:, None, None]
+    scale = (_std(shape[0]) / np.sqrt(shape[1])).astype(dtype)
+    return jax.random.normal(key, shape, dtype) * scale[:, None, None]
+
+
+def smooth_std(frames: int) -> np.ndarray:
+    """Standard deviations of a slow random filter's coefficients, of unit norm: [functions]."""
+    return _std(count(frames))
+
+
+def _std(functions: int) -> np.ndarray:
+    std = 1 / (1 + np.arange(functions, dtype=np.float32))
+    return std / np.linalg.norm(std)
 
 
 def filters(coefficients: Array, frames: int) -> Array:
-    """Kernels over frames: [functions C D] -> [F C D]."""
-    kernel = jnp.einsum("nf,ncd->fcd", basis(frames), coefficients)
+    """Kernels over frames: [functions ...] -> [F ...]."""
+    kernel = jnp.tensordot(basis(frames).T, coefficients, 1)
     return kernel.astype(coefficients.dtype)  # the basis is float32
