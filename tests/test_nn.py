@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from sensorium_jax.nn import conv, hermite, penalties
+from sensorium_jax.nn import conv, hermite, penalties, temporal
 from sensorium_jax.nn.norm import BatchNorm
 from sensorium_jax.nn.recurrent import ConvGRU
 from sensorium_jax.nn.sampling import bilinear_dot
@@ -126,6 +126,20 @@ def test_laplace_over_frames(padding):
     np.testing.assert_allclose(value, GOLDEN[name], rtol=1e-6)
     expected = GOLDEN[f"{name}/grad"].transpose(2, 1, 0)
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 11, 20])
+def test_functions_of_the_past(frames):
+    """Orthonormal; the first decays into the past; together they follow a slow filter."""
+    basis = temporal.basis(frames)
+    assert basis.shape == (temporal.count(frames), frames)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-5)
+    assert (np.diff(basis[0]) > 0).all() and basis[0, -1] > 0
+    slow = np.exp(-2 * (1 - np.arange(frames) / frames))
+    assert np.linalg.norm(basis @ slow) > 0.99 * np.linalg.norm(slow)
+    coefficients = np.random.default_rng(0).normal(size=(len(basis), 2, 3)).astype(np.float32)
+    kernel = temporal.filters(coefficients, frames)
+    np.testing.assert_allclose(kernel[:, 1, 2], coefficients[:, 1, 2] @ basis, atol=1e-5)
 
 
 def test_a_straight_line_over_frames_is_smooth():
