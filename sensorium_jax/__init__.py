@@ -34,6 +34,7 @@ _MODULES = (
     "protocol",
     "readouts",
     "shifters",
+    "torch_import",
     "types",
 )
 

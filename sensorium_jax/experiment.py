@@ -66,6 +66,12 @@ class Experiment:
     def __post_init__(self):
         if self.members < 1:
             raise ValueError(f"expected at least 1 member, got {self.members}")
+        warmup = self.model.core.warmup_frames
+        if self.data.frames <= warmup:
+            raise ValueError(
+                f"expected data.frames above {warmup}, the frames that the core's kernels over "
+                f"time take away, got {self.data.frames}"
+            )
 
 
 def members_of(experiment: Experiment) -> list[Experiment]:

@@ -24,7 +24,7 @@ def test_demo_size_trains_on_eight_devices_and_reopens(config, store, tmp_path):
     plan = importlib.import_module(f"experiments.configs.{config}").demo
     for change in (
         "data.trials=8",
-        "data.frames=8",
+        f"data.frames={plan.model.core.warmup_frames + 8}",
         "evaluation_trials=8",
         "epoch_steps=2",
         "max_epochs=1",

@@ -74,6 +74,19 @@ def test_overrides_that_cannot_be(assignment, words):
         override(BASE, assignment)
 
 
+@pytest.mark.parametrize(
+    "assignment, words",
+    [
+        ("data.frames=14", "data.frames: expected data.frames above 14, .* got 14"),
+        ("model.core.frames=40", "expected data.frames above 78"),
+    ],
+)
+def test_crops_are_longer_than_kernels_over_time(assignment, words):
+    base = importlib.import_module("experiments.configs.factorized_baseline").demo
+    with pytest.raises(UserError, match=words):
+        override(base, assignment)
+
+
 @pytest.mark.parametrize("size", ["demo", "published"])
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_record_is_the_experiment(config, size):
