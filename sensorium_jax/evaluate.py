@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -52,17 +53,19 @@ class _Tally:
         constant = single.constant | (self.low >= self.high)
         ceilings = [float(m.correlation().value.mean()) for m in self.meters.get("truth", ())]
         single_ceiling, average_ceiling = ceilings or (None, None)
+        values = np.where(constant, 0, single.value)
         return Score(
             session=session,
             tier=tier,
             family=family,
             trials=self.trials,
             neurons=len(constant),
-            single_trial=float(np.where(constant, 0, single.value).mean()),
+            single_trial=float(values.mean()),
             to_average=float(np.where(constant, 0, average.value).mean()),
             single_trial_ceiling=single_ceiling,
             to_average_ceiling=average_ceiling,
             constant=int(constant.sum()),
+            single_trial_std=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
         )
 
 

@@ -28,6 +28,7 @@ class Score:
         single_trial_ceiling: what the true rate of a simulated mouse scores; None on recordings.
         to_average_ceiling: likewise.
         constant: neurons whose prediction or response is constant; each counts as 0.
+        single_trial_std: standard deviation over neurons of the single-trial correlation.
     """
 
     session: str
@@ -40,6 +41,7 @@ class Score:
     single_trial_ceiling: float | None
     to_average_ceiling: float | None
     constant: int
+    single_trial_std: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,14 @@ class Report:
     def by_mouse(self, tier: str, *, family: str = ALL, field: str = "single_trial") -> float:
         """Mean of a field over sessions; NaN if there is none."""
         return _mean(self.select(tier, family=family), field, weight=lambda s: 1)
+
+    def interval(self, tier: str, *, family: str = ALL) -> tuple[float, float]:
+        """The 95 % confidence interval of ``by_neuron``, over the neurons of these sessions."""
+        sessions = self.select(tier, family=family)
+        variance = sum(s.neurons * s.single_trial_std**2 for s in sessions)
+        half = 1.96 * math.sqrt(variance) / sum(s.neurons for s in sessions)
+        mean = self.by_neuron(tier, family=family)
+        return mean - half, mean + half
 
     def rows(self) -> list[tuple[str, str]]:
         """(tier, family) in order of evaluation."""

@@ -210,3 +210,14 @@ def test_means_over_neurons_and_over_mice():
 def test_a_recording_has_no_ceiling():
     score = reports.Score("a", "oracle", "all", 4, 10, 0.2, 0.3, None, None, 0)
     assert "%" not in str(reports.Report((score,), ()))
+
+
+def test_interval_over_neurons():
+    """Sixteen neurons of std 0.2 and four of 0.4: the error of their mean, by hand."""
+    scores = [
+        reports.Score(name, "oracle", "all", 4, n, mean, 0.6, None, None, 0, std)
+        for name, n, mean, std in (("a", 16, 0.5, 0.2), ("b", 4, 0.25, 0.4))
+    ]
+    low, high = reports.Report(tuple(scores)).interval("oracle")
+    error = np.sqrt(16 * 0.04 + 4 * 0.16) / 20
+    assert (low + high) / 2 == pytest.approx(0.45) and high - low == pytest.approx(3.92 * error)
