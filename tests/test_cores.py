@@ -206,6 +206,13 @@ def test_options_that_cannot_be(options, words):
         cores.Stacked2D(**options)
 
 
+@pytest.mark.parametrize("options", [{"kernel": 4}, {"kernel": 3, "input_kernel": 2}])
+def test_recurrent_kernels_are_odd(options):
+    with pytest.raises(ValueError, match="expected odd kernels"):
+        ConvGRU(**options)
+    assert ConvGRU(kernel=3, input_kernel=2, pad_input=False)
+
+
 def test_hermite_filters_are_square():
     with pytest.raises(ValueError, match="square kernels"):
         cores.RotationEquivariant(kernel=((5, 4), 3))

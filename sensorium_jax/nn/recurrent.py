@@ -39,6 +39,12 @@ class ConvGRU(nn.Module):
     input_kernel: int | None = None
     pad_input: bool = True
 
+    def __post_init__(self):
+        padded = [self.kernel, *([self.input_kernel or self.kernel] if self.pad_input else [])]
+        if any(size % 2 == 0 for size in padded):
+            raise ValueError(f"expected odd kernels, which keep the map's size, got {padded}")
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[B T h w C] -> states [B T h w R]."""
