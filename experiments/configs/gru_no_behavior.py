@@ -4,6 +4,8 @@ What it lacks against ``gru_baseline``, at equal training, is what knowing the a
 
     python experiments/run.py --config=gru_no_behavior                demo size, simulated mice
     python experiments/run.py --config=gru_no_behavior --data STORE   published size, recordings
+
+Not trained to its end yet: the tests train it for two steps.
 """
 
 from experiments.configs import gru_baseline

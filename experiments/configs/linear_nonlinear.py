@@ -7,6 +7,8 @@ early visual system does?", J. Neurosci.).
 
     python experiments/run.py --config=linear_nonlinear                demo size, simulated mice
     python experiments/run.py --config=linear_nonlinear --data STORE   published size, recordings
+
+Not trained to its end yet: the tests train it for two steps.
 """
 
 from experiments.configs import factorized_baseline
