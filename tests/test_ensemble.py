@@ -105,9 +105,12 @@ def test_groups_shrink_to_what_memory_holds(recordings, monkeypatch, tmp_path):
 def test_members_go_on_from_where_each_stands(recordings, one_by_one, tmp_path):
     """One member is ahead by an epoch: the other catches up, and both end as they would have."""
     _, expected = one_by_one
-    second = members_of(small.experiment(members=2))[1]
+    experiment = small.experiment(members=2)
+    second = members_of(experiment)[1]
     workdir = tmp_path / "run/member01"
-    claim(workdir, second, data=recordings.store.path, sessions=recordings.session_names)
+    place = {"data": recordings.store.path, "sessions": recordings.session_names}
+    claim(tmp_path / "run", experiment, **place)
+    claim(workdir, second, **place)
     programs = train._Programs(second, recordings, parallel.make_mesh(1))
     ahead = train._Member(second, workdir, recordings, programs, QUIET)
     with train._Stop() as stop, train._progress(QUIET) as progress:
