@@ -8,7 +8,9 @@ early visual system does?", J. Neurosci.).
     python experiments/run.py --config=linear_nonlinear                demo size, simulated mice
     python experiments/run.py --config=linear_nonlinear --data STORE   published size, recordings
 
-Not trained to its end yet: the tests train it for two steps.
+Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
+on the oracle tier 0.219 (one seed), 37 % of the ceiling; 810 s at low priority beside other work;
+commit 094869d.
 """
 
 from experiments.configs import factorized_baseline
