@@ -6,7 +6,9 @@ trained as the benchmark's baselines are.
     python experiments/run.py --config=gru_2d                demo size, simulated mice
     python experiments/run.py --config=gru_2d --data STORE   published size, recordings
 
-Not trained to its end yet: the tests train it for two steps.
+Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
+on the oracle tier 0.456 (one seed), 78 % of the ceiling, in 279 s, partly beside other work;
+commit 094869d.
 """
 
 from experiments.configs import gru_baseline
