@@ -166,7 +166,21 @@ def forward(
     train: bool = False,
     key: Array | None = None,
 ) -> tuple[Array, PyTree]:
-    """``apply`` to inputs that are normalised: [S B T H W], [S B T 2], [S B T 2]."""
+    """``apply`` to inputs that are normalised already, as ``normalise_inputs`` gives them.
+
+    Args:
+        model: what to compute.
+        params: its weights and running statistics.
+        video: [S B T H W], or [S B T H W C] for a core that takes films of C channels.
+        behavior: [S B T 2].
+        pupil_center: [S B T 2].
+        neurons: of the same sessions.
+        train: as in ``apply``.
+        key: as in ``apply``.
+
+    Returns:
+        As ``apply``: rate [S B T' N] in units of the response std, and the running statistics.
+    """
     keys = jax.random.split(key if train else jax.random.key(0))
     core_keys, readout_keys = (jax.random.split(k, video.shape[0]) for k in keys)
 

@@ -94,6 +94,7 @@ def changed(name, path, value):
         (A, "gru_dict.groups", 2, r"gru_dict\['groups'\] = 2"),
         (A, "gru_dict.rec_kern", 8, "a padded kernel is odd"),
         (A, "gru_dict.input_channels", 4, "the maps of the core's last layer"),
+        (A, "core_dict.input_kern", [9, 7], "core_dict: expected square kernels"),
         (D, "core_dict.nonlinearity_type", "Tan", "known: AdaptiveELU"),
         (D, "core_dict.hidden_kern", [7, 7], "expected 3 values in"),
         (B, "core_dict.hidden_nonlinearities", "tan", "known: elu, softplus"),

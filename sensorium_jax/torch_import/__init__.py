@@ -66,7 +66,10 @@ def from_starter_kit(
     """
     state = StateDict(state_dict)
     gru = (gru_dict or {}) if use_gru else None
-    core, core_weights, stats = read_core(core_type, core_dict, state, gru)
+    try:
+        core, core_weights, stats = read_core(core_type, core_dict, state, gru)
+    except ValueError as error:  # of a core that checks its own fields
+        raise UserError(f"core_dict: {error}") from None
     features = (core.recurrence and core.recurrence.channels) or core.maps
     readout, readout_weights, neurons, sessions = read_readout(
         readout_type, readout_dict, state, features=features, offset=elu_offset

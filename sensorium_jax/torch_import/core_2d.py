@@ -1,0 +1,158 @@
+"""Cores of convolutions over single frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sensorium_jax import cores
+from sensorium_jax.nn import hermite
+from sensorium_jax.torch_import.layers import SHOWN, WHERE, after, laplace, norms, several
+from sensorium_jax.torch_import.options import REQUIRED, pair, per_layer, read, refused
+from sensorium_jax.torch_import.state import StateDict
+
+STACKED = {
+    "input_channels": REQUIRED,
+    "hidden_channels": REQUIRED,
+    "input_kern": REQUIRED,
+    "hidden_kern": REQUIRED,
+    "layers": 3,
+    "gamma_hidden": 0.0,
+    "gamma_input": 0.0,
+    "skip": 0,
+    "stride": 1,
+    "final_nonlinearity": True,
+    "elu_shift": (0.0, 0.0),
+    "momentum": 0.1,
+    "pad_input": True,
+    "hidden_padding": None,
+    "batch_norm": True,
+    "laplace_padding": 0,
+    "input_regularizer": "LaplaceL2",
+    "stack": None,
+    "use_avg_reg": True,
+    "linear": False,
+    "nonlinearity_type": "AdaptiveELU",
+    "nonlinearity_config": None,
+}
+
+
+def stacked(given: Mapping[str, Any], state: StateDict):
+    """Core type "2D": plain convolutions. The core, its weights, and what follows each convolution."""
+    o = read(
+        WHERE,
+        given,
+        defaults=STACKED | {"hidden_dilation": 1, "input_stride": 1},
+        fixed={"depth_separable": False, "attention_conv": False},
+        ignored=SHOWN,
+    )
+    layers, hidden = o["layers"], o["layers"] - 1
+    kernels = _kernels_2d(o)
+    dilations = per_layer(WHERE, "hidden_dilation", o["hidden_dilation"], hidden)
+    same = [
+        tuple(((k - 1) * d + 1) // 2 for k in pair(kernel))
+        for kernel, d in zip(kernels[1:], dilations, strict=True)
+    ]
+    strides = (o["input_stride"], *per_layer(WHERE, "stride", o["stride"], hidden))
+    common = _common_2d(o, kernels, hidden_padding=same)
+    core = cores.Stacked2D(**common, dilation=(1, *dilations), stride=strides)
+    channels = per_layer(WHERE, "hidden_channels", o["hidden_channels"], layers)
+    weights, layers_after = {}, []
+    for i, c in enumerate(channels):
+        name = f"core.features.layer{i}"
+        c_in = channels[i - 1] if i else o["input_channels"]
+        kernel = state.take(f"{name}.conv.weight", c, c_in, *kernels[i])
+        weights[f"kernel{i}"] = kernel.transpose(2, 3, 1, 0)
+        bias = state.take_if_there(f"{name}.conv.bias", c)
+        layers_after.append(after(state, name, c, bias, norm=norms(o)[i]))
+    return core, weights, layers_after
+
+
+def equivariant(given: Mapping[str, Any], state: StateDict):
+    """Core type "2D_equivariant": steerable convolutions. The core, its weights, and what follows each convolution."""
+    o = read(
+        WHERE,
+        given,
+        defaults=STACKED | {"num_rotations": 8, "input_regularizer": "LaplaceL2norm"},
+        fixed={
+            "depth_separable": False,
+            "attention_conv": False,
+            "upsampling": 2,
+            "rot_eq_batch_norm": True,
+        },
+        # The class takes neither a dilation nor a stride of the first layer's own.
+        ignored=SHOWN | {"init_std", "hidden_dilation", "input_stride"},
+    )
+    layers, rotations = o["layers"], o["num_rotations"]
+    kernels = _kernels_2d(o)
+    # The first hidden kernel decides on the padding of all.
+    same = [tuple(k // 2 for k in kernels[1])] * (layers - 1) if layers > 1 else []
+    common = _common_2d(o, kernels, hidden_padding=same)
+    core = cores.RotationEquivariant(**common, rotations=rotations, stride=several(o["stride"]))
+    channels = per_layer(WHERE, "hidden_channels", o["hidden_channels"], layers)
+    weights, layers_after = {}, []
+    for i, c in enumerate(channels):
+        name = f"core.features.layer{i}"
+        modes = len(hermite.modes(kernels[i][0]))
+        c_in = o["input_channels"] if i == 0 else channels[i - 1] * rotations
+        coefficients = state.take(f"{name}.hermite_conv.coeffs", modes, c_in, c)
+        weights[f"kernel{i}"] = coefficients
+        layers_after.append(after(state, name, c, None, norm=norms(o)[i]))
+    return core, weights, layers_after
+
+
+def _kernels_2d(o: dict[str, Any]) -> list[tuple[int, int]]:
+    hidden = per_layer(WHERE, "hidden_kern", o["hidden_kern"], o["layers"] - 1)
+    return [pair(o["input_kern"]), *map(pair, hidden)]
+
+
+def _common_2d(o: dict[str, Any], kernels: list, *, hidden_padding: list) -> dict[str, Any]:
+    """Options that both 2D cores share."""
+    layers = o["layers"]
+    if o["skip"] > 1:
+        raise refused(WHERE, "skip", o["skip"], "only 0 and 1 are, which mean no skip")
+    stack = range(layers) if o["stack"] is None else o["stack"]
+    chosen = list(range(layers))[stack:] if isinstance(stack, int) else list(stack)
+    if [i % layers for i in chosen] != [layers - 1]:
+        raise refused(WHERE, "stack", o["stack"], "only -1 is: the readout sees the last layer")
+    given = o["hidden_padding"]
+    if isinstance(given, (list, tuple)) and len(given) == layers - 1:
+        hidden_padding = list(map(pair, given))
+    elif given is not None:
+        hidden_padding = [pair(given)] * (layers - 1)
+    first = tuple(k // 2 for k in kernels[0]) if o["pad_input"] else (0, 0)
+    nonlinearity, shift = _nonlinearity_2d(o)
+    return {
+        "channels": several(o["hidden_channels"]),
+        "layers": layers,
+        "kernel": tuple(kernels),
+        "padding": (first, *hidden_padding),
+        "batch_norm": norms(o),
+        "nonlinearity": nonlinearity,
+        "elu_shift": shift,
+        "final_nonlinearity": o["final_nonlinearity"],
+        "momentum": o["momentum"],
+        "smoothness": laplace(o, average=o["use_avg_reg"]),
+        "gamma_input": float(o["gamma_input"]),
+        "gamma_hidden": float(o["gamma_hidden"]),
+    }
+
+
+def _nonlinearity_2d(o: dict[str, Any]) -> tuple[str, tuple[float, float]]:
+    if o["linear"]:
+        return "identity", (0.0, 0.0)
+    kinds = {
+        "AdaptiveELU": ("elu", tuple(map(float, o["elu_shift"]))),
+        "Elu1": ("elu", (0.0, 1.0)),
+        "ELU": ("elu", (0.0, 0.0)),
+        "ReLU": ("relu", (0.0, 0.0)),
+        "Softplus": ("softplus", (0.0, 0.0)),
+        "Log1Exp": ("softplus", (0.0, 0.0)),
+        "Identity": ("identity", (0.0, 0.0)),
+    }
+    name, config = o["nonlinearity_type"], o["nonlinearity_config"]
+    if name not in kinds:
+        raise refused(WHERE, "nonlinearity_type", name, f"known: {', '.join(kinds)}")
+    if config and name != "AdaptiveELU":  # for which the class does not look at it
+        raise refused(WHERE, "nonlinearity_config", config, "only None is")
+    return kinds[name]

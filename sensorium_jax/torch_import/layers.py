@@ -1,0 +1,86 @@
+"""What cores of two and of three dimensions share: penalties, and all that follows a convolution.
+
+Convolution biases in front of a batch normalisation become part of its running mean, and the
+scale and bias layers behind it part of its scale and offset: the function is the same, and so is
+its training.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.nn.penalties import Laplace
+from sensorium_jax.torch_import.options import per_layer, refused
+from sensorium_jax.torch_import.state import StateDict
+
+WHERE = "core_dict"
+LAPLACES = {  # name: kind, weighed by a Gaussian, averaged unless told otherwise
+    "LaplaceL2norm": ("l2norm", False, False),
+    "LaplaceL2": ("l2", False, True),
+    "LaplaceL1": ("l1", False, True),
+    "GaussianLaplaceL2": ("l2norm", True, False),
+    "GaussianLaplaceL2Adaptive": ("l2norm", True, False),
+}
+# What the state dict itself shows: which layers have biases, scales and affine normalisation.
+SHOWN = frozenset({"bias", "batch_norm_scale", "final_batchnorm_scale", "independent_bn_bias"})
+
+
+class Layer(NamedTuple):
+    """What follows the convolution of a layer."""
+
+    scale: np.ndarray  # [C]
+    offset: np.ndarray | None  # [C]
+    moments: tuple[np.ndarray, np.ndarray] | None  # running mean and variance, each [C]
+
+
+def after(state: StateDict, name: str, c: int, bias: np.ndarray | None, *, norm: bool) -> Layer:
+    """Normalisation, scale and bias layers of a layer, as one scale and one offset."""
+    if not norm:
+        return Layer(np.ones(c, np.float32), bias, None)
+    inner = f"{name}.norm.batch_norm"  # of the rotation-equivariant class
+    inner = inner if f"{inner}.running_mean" in state else f"{name}.norm"
+    mean, var = (state.take(f"{inner}.running_{kind}", c) for kind in ("mean", "var"))
+    mean = mean if bias is None else mean - bias
+    scale = state.take_if_there(f"{inner}.weight", c)
+    scale = np.ones(c, np.float32) if scale is None else scale
+    offset = state.take_if_there(f"{inner}.bias", c)
+    for kind in ("scale", "bias"):
+        extra = f"{name}.{kind}.{kind}"
+        if extra not in state:
+            continue
+        values = state.take(extra, *(c if n == c else 1 for n in state.shape(extra))).ravel()
+        if kind == "scale":
+            scale, offset = scale * values, None if offset is None else offset * values
+        else:
+            offset = values if offset is None else offset + values
+    return Layer(scale, offset, (mean, var))
+
+
+def norms(o: dict[str, Any]) -> tuple[bool, ...]:
+    """Which layers are normalised."""
+    return tuple(map(bool, per_layer(WHERE, "batch_norm", o["batch_norm"], o["layers"])))
+
+
+def laplace(o: dict[str, Any], *, average: bool | None) -> Laplace:
+    """The first layer's penalty; ``average`` None takes the class's own default."""
+    name, padding = o["input_regularizer"], o["laplace_padding"]
+    if name not in LAPLACES:
+        raise refused(WHERE, "input_regularizer", name, f"known: {', '.join(LAPLACES)}")
+    kind, surround, averaged = LAPLACES[name]
+    try:
+        return Laplace(
+            kind,
+            1 if padding is None else padding,
+            average=averaged if average is None else average,
+            surround=surround,
+        )
+    except ValueError as error:
+        raise UserError(f"{WHERE}['laplace_padding'] = {padding!r}: {error}") from None
+
+
+def several(value: Any) -> Any:
+    """A list as a tuple."""
+    return tuple(value) if isinstance(value, (list, tuple)) else value
