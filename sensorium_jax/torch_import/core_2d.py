@@ -38,7 +38,10 @@ STACKED = {
 
 
 def stacked(given: Mapping[str, Any], state: StateDict):
-    """Core type "2D": plain convolutions. The core, its weights, and what follows each convolution."""
+    """Core type "2D": plain convolutions.
+
+    Returns the core, its weights, and what follows each convolution.
+    """
     o = read(
         WHERE,
         given,
@@ -69,7 +72,10 @@ def stacked(given: Mapping[str, Any], state: StateDict):
 
 
 def equivariant(given: Mapping[str, Any], state: StateDict):
-    """Core type "2D_equivariant": steerable convolutions. The core, its weights, and what follows each convolution."""
+    """Core type "2D_equivariant": steerable convolutions.
+
+    Returns the core, its weights, and what follows each convolution.
+    """
     o = read(
         WHERE,
         given,

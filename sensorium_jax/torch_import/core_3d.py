@@ -35,7 +35,10 @@ FILM = {
 
 
 def factorised(given: Mapping[str, Any], state: StateDict):
-    """Core type "3D_factorised": convolutions in space, then over frames. The core, its weights, and what follows each convolution."""
+    """Core type "3D_factorised": convolutions in space, then over frames.
+
+    Returns the core, its weights, and what follows each convolution.
+    """
     sizes = (
         "spatial_input_kernel",
         "temporal_input_kernel",
@@ -69,7 +72,10 @@ def factorised(given: Mapping[str, Any], state: StateDict):
 
 
 def full(given: Mapping[str, Any], state: StateDict):
-    """Core type "3D": convolutions over space and time at once. The core, its weights, and what follows each convolution."""
+    """Core type "3D": convolutions over space and time at once.
+
+    Returns the core, its weights, and what follows each convolution.
+    """
     o = _film_options(
         given,
         {
