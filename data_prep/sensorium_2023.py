@@ -2,22 +2,24 @@
 
     python data_prep/sensorium_2023.py --raw RAW --out STORE
 
-RAW is the folder that holds the unzipped session folders (dynamic29515-10-12-Video-...), real or
-made by data_prep/simulated.py, or one of them. Stopped half-way, the same command again goes on:
-complete sessions are kept. Then train:
+RAW is the folder that holds the session folders (dynamic29515-10-12-Video-...) or their zips, real
+or made by data_prep/simulated.py, or one of them. Stopped half-way, the same command again goes on:
+complete sessions are kept, and a store can be added to, mouse by mouse. Then check it and train:
 
+    python -m sensorium_jax.data.doctor STORE
     python experiments/run.py --config=gru_baseline --data=STORE
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sensorium_jax.data import raw
+from sensorium_jax.data.convert import Options, convert
 from sensorium_jax.errors import one_line
 
 
@@ -46,10 +48,15 @@ def _convert(flags: argparse.Namespace) -> list[str]:
                 tasks[session] = progress.add_task(session, total=total)
             progress.update(tasks[session], completed=done)
 
-        return raw.convert(
+        return convert(
             Path(flags.raw),
             Path(flags.out),
             sessions=flags.sessions and flags.sessions.split(","),
+            options=Options(
+                response=flags.response,
+                leave_out=tuple(flags.leave_out.split(",")) if flags.leave_out else (),
+                command=shlex.join(sys.argv),
+            ),
             on_trial=on_trial,
         )
 
@@ -59,12 +66,25 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--raw", required=True, metavar="RAW", help="folder of session folders, or one of them")
+    add("--raw", required=True, metavar="RAW", help="folder of sessions or zips, or one of them")
     add("--out", required=True, metavar="STORE", help="folder of the store")
     add(
         "--sessions",
         help="only these, by name or by the beginning of it, as in "
         "dynamic29515-10-12,dynamic29623-4-9 (default: all)",
+    )
+    add(
+        "--response",
+        default="float32",
+        choices=("float32", "float16"),
+        help="stored type of the responses; float16 halves the store, and its error is printed "
+        "(default float32, exact for all that models see)",
+    )
+    add(
+        "--leave-out",
+        metavar="SESSION:NUMBER,...",
+        help="trials not to convert, as in dynamic29513-3-5:668; the two corrupt trials of the "
+        "release always are left out",
     )
     return parser
 

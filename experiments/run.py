@@ -36,6 +36,11 @@ _DATA = flags.DEFINE_string(
     os.environ.get("SENSORIUM_DATA"),
     "a store made by data_prep/ (default: $SENSORIUM_DATA, else simulated mice)",
 )
+_TIERS = flags.DEFINE_string(
+    "tiers",
+    None,
+    "a table from python -m sensorium_jax.data.tiers, such as a fold (default: the store's own)",
+)
 _SET = flags.DEFINE_multi_string("set", [], "change a field: --set model.core.channels=8")
 _SIZE = flags.DEFINE_enum(
     "size",
@@ -93,7 +98,7 @@ def run() -> None:
     use_compilation_cache(console)
 
     store = Path(_DATA.value).resolve() if _DATA.value else demo_store(console)
-    recordings = load_recordings(store)
+    recordings = load_recordings(store, tiers=_TIERS.value)
     mesh = parallel.make_mesh(_DEVICES.value or parallel.devices_for(experiment.data.trials))
     console.print(
         f"{len(recordings.session_names)} mice from {store}; "
@@ -101,7 +106,13 @@ def run() -> None:
     )
 
     workdir = Path(_WORKDIR.value or f"runs/{_CONFIG.value}-{size}").resolve()
-    claim(workdir, experiment, data=store, sessions=recordings.session_names)
+    claim(
+        workdir,
+        experiment,
+        data=store,
+        sessions=recordings.session_names,
+        tiers=recordings.tiers,
+    )
     console.print(f"Results go to {workdir}")
     run_training = train if experiment.members == 1 else train_ensemble
     run_training(experiment, workdir, recordings, mesh=mesh, console=console)

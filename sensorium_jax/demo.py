@@ -11,10 +11,11 @@ from rich.progress import Progress
 
 from sensorium_jax import simulate
 from sensorium_jax.data import format as store_format
-from sensorium_jax.data import raw
+from sensorium_jax.data.convert import convert_recording
+from sensorium_jax.data.raw import RawSession
 
 SEED = 0
-NAME = f"simulated-v{simulate.VERSION}"
+NAME = f"simulated-v{simulate.VERSION}-{store_format.VERSION}"
 
 
 def demo_store(console: Console | None = None) -> Path:
@@ -35,12 +36,14 @@ def demo_store(console: Console | None = None) -> Path:
         task = progress.add_task("simulating", total=total)
         for plan in simulate.DEMO:
             source = beside / simulate.session_name(plan.letter)
-            if not store_format.is_complete(store, source.name, source=str(source)):
+            if not (store / source.name).exists():
                 shutil.rmtree(beside, ignore_errors=True)
                 simulate.write_session(
                     beside, plan, seed=SEED, on_trial=lambda *_: progress.advance(task)
                 )
-                raw.convert_session(source, store, on_trial=lambda *_: progress.advance(task))
+                convert_recording(
+                    RawSession(source), store, on_trial=lambda *_: progress.advance(task)
+                )
             shutil.rmtree(beside, ignore_errors=True)
-    store_format.finish_store(store, [simulate.session_name(p.letter) for p in simulate.DEMO])
+    store_format.finish_store(store)
     return store

@@ -104,7 +104,13 @@ def train_ensemble(
     """
     members, workdirs = members_of(experiment), _member_workdirs(workdir, experiment)
     for member, folder in zip(members, workdirs, strict=True):
-        claim(folder, member, data=recordings.store.path, sessions=recordings.session_names)
+        claim(
+            folder,
+            member,
+            data=recordings.store.path,
+            sessions=recordings.session_names,
+            tiers=recordings.tiers,
+        )
     train_members(members, workdirs, recordings, mesh=mesh, console=console, together=together)
 
 

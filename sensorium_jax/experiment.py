@@ -25,13 +25,14 @@ class Data:
     Attributes:
         frames: length of the random crops, in frames of 1/30 s.
         trials: crops of every session in one batch, over all devices.
-        statistics: "released" normalises frame by frame, as the starter kit does; "pooled" by
-            one mean and std over all frames.
+        statistics: "released" normalises frame by frame, as the starter kit does, and by the
+            numbers that came with the recording; "framewise" by the same, computed from the train
+            tier; "pooled" by one mean and std over all frames.
     """
 
     frames: int = 80
     trials: int = 8
-    statistics: Literal["released", "pooled"] = "released"
+    statistics: Literal["released", "framewise", "pooled"] = "released"
 
 
 @dataclasses.dataclass(frozen=True)

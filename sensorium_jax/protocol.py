@@ -39,3 +39,20 @@ OOD_ASSIGNMENT = {
     "I": ((RDK,), (GAUSSIAN_DOTS, GABOR)),
     "J": ((NATURAL_IMAGES,), (PINK_NOISE, GABOR)),
 }
+
+# Session folders of the release by letter [LR: lRomul/sensorium, constants; A].
+SESSIONS = {
+    "A": "dynamic29156-11-10-Video-8744edeac3b4d1ce16b680916b5267ce",
+    "B": "dynamic29228-2-10-Video-8744edeac3b4d1ce16b680916b5267ce",
+    "C": "dynamic29234-6-9-Video-8744edeac3b4d1ce16b680916b5267ce",
+    "D": "dynamic29513-3-5-Video-8744edeac3b4d1ce16b680916b5267ce",
+    "E": "dynamic29514-2-9-Video-8744edeac3b4d1ce16b680916b5267ce",
+    "F": "dynamic29515-10-12-Video-9b4f6a1a067fe51e15306b9628efea20",
+    "G": "dynamic29623-4-9-Video-9b4f6a1a067fe51e15306b9628efea20",
+    "H": "dynamic29647-19-8-Video-9b4f6a1a067fe51e15306b9628efea20",
+    "I": "dynamic29712-5-9-Video-9b4f6a1a067fe51e15306b9628efea20",
+    "J": "dynamic29755-2-8-Video-9b4f6a1a067fe51e15306b9628efea20",
+}
+NEW_MICE = ("F", "G", "H", "I", "J")  # their test responses are withheld: zeros [SK, A]
+# Every old mouse saw the clips of one new mouse, and of no other [A].
+PAIRS = (("A", "F"), ("B", "J"), ("C", "G"), ("D", "H"), ("E", "I"))

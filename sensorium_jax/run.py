@@ -23,12 +23,12 @@ from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
 from sensorium_jax.evaluate import Evaluate, make_evaluate
 from sensorium_jax.experiment import Experiment, differences, from_record, to_record
-from sensorium_jax.files import read_json, write_json
+from sensorium_jax.files import read_json, whole_file, write_json
 from sensorium_jax.report import Report
 from sensorium_jax.types import Batch, Params, Statistics
 from sensorium_jax.weights import TrainedModel
 
-RECORD = "run.json"
+RECORD, TIERS = "run.json", "tiers.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,12 +152,22 @@ def _predict(model, params, batch, neurons, statistics: Statistics):
     return (rate * std[:, :, -rate.shape[2] :])[0, 0]
 
 
-def claim(workdir: Path, experiment: Experiment, *, data: Path, sessions: tuple[str, ...]) -> None:
+def claim(
+    workdir: Path,
+    experiment: Experiment,
+    *,
+    data: Path,
+    sessions: tuple[str, ...],
+    tiers: str | Path | None = None,
+) -> None:
     """Make ``workdir`` the place of this run, or check that it already is.
 
+    A table of tiers is copied there, so that later changes of it do not reach the run.
+
     Raises:
-        UserError: it holds a run of another experiment or recording, or other files.
+        UserError: it holds a run of another experiment, recording or table, or other files.
     """
+    table = None if tiers is None else Path(tiers).read_text()
     record = {
         "experiment": to_record(experiment),
         "data": str(data),
@@ -177,6 +187,13 @@ def claim(workdir: Path, experiment: Experiment, *, data: Path, sessions: tuple[
                 f"{workdir} holds a run of another experiment: {other[0]}{more}; "
                 "name another --workdir, or remove that one"
             )
+        if table != (kept.read_text() if (kept := workdir / TIERS).exists() else None):
+            raise UserError(
+                f"{workdir} holds a run with other tiers; name another --workdir, or the run's "
+                f"own table ({kept}) as --tiers"
+                if kept.exists()
+                else f"{workdir} holds a run with the store's own tiers; name another --workdir"
+            )
         return
     if workdir.exists() and any(workdir.iterdir()):
         raise UserError(
@@ -184,6 +201,9 @@ def claim(workdir: Path, experiment: Experiment, *, data: Path, sessions: tuple[
             "name another --workdir"
         )
     workdir.mkdir(parents=True, exist_ok=True)
+    if table is not None:
+        with whole_file(workdir / TIERS) as beside:
+            beside.write_text(table)
     write_json(path, record)
 
 
@@ -221,7 +241,10 @@ def load_run(workdir: str | Path, *, data: str | Path | None = None, devices: in
             f"expected one run in {workdir}, found an ensemble of {experiment.members}; "
             f"open it with ensemble({str(workdir)!r})"
         )
-    recordings = pipeline.load_recordings(Path(data or record["data"]))
+    tiers = workdir / TIERS
+    recordings = pipeline.load_recordings(
+        Path(data or record["data"]), tiers=tiers if tiers.exists() else None
+    )
     if list(recordings.session_names) != record["sessions"]:
         raise UserError(
             f"expected the sessions {record['sessions']} in {data or record['data']}, "

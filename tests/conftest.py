@@ -7,13 +7,14 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-_compiled = tempfile.TemporaryDirectory(prefix="sensorium-jax-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share their parent's
+    _compiled = tempfile.TemporaryDirectory(prefix="sensorium-jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
 
 import pytest  # noqa: E402
 
 from sensorium_jax import simulate  # noqa: E402
-from sensorium_jax.data import raw as raw_data  # noqa: E402
+from sensorium_jax.data.convert import convert  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -37,5 +38,5 @@ def raw(tmp_path_factory):
 def store(raw, tmp_path_factory):
     """``raw``, converted, read-only."""
     folder = tmp_path_factory.mktemp("store")
-    raw_data.convert(raw, folder)
+    convert(raw, folder)
     return folder

@@ -126,7 +126,7 @@ def test_unknown_split_names_the_nearest(recordings):
         list(pipeline.eval_batches(recordings, "live_main", trials=1))
 
 
-@pytest.mark.parametrize("kind, frames", [("pooled", 1), ("released", 300)])
+@pytest.mark.parametrize("kind, frames", [("pooled", 1), ("released", 300), ("framewise", 300)])
 def test_statistics_are_padded_and_never_zero(kind, frames, recordings):
     statistics = recordings.statistics(kind)
     assert statistics.video.mean.shape == (2, frames, 36, 64)
@@ -139,6 +139,8 @@ def test_statistics_are_padded_and_never_zero(kind, frames, recordings):
 
 class Still:
     """A session whose second neuron never fires and whose third has no statistics late on."""
+
+    has_released = True
 
     def load(self, name):
         std = np.array([[2.0, 0.0, 4.0], [2.0, 0.0, np.nan]], np.float32)
@@ -153,8 +155,10 @@ def test_floor_of_the_response_std():
 
 
 def test_unknown_statistics(recordings):
-    with pytest.raises(UserError, match="expected statistics of kind released or pooled"):
-        recordings.statistics("framewise")
+    with pytest.raises(
+        UserError, match="expected statistics of kind released or framewise or pooled"
+    ):
+        recordings.statistics("rolling")
 
 
 def test_sessions_travel_to_other_processes(store):
@@ -166,7 +170,7 @@ def test_sessions_travel_to_other_processes(store):
 def test_conversion_and_simulation_never_load_jax():
     """The pipeline's own imports are held by test_imports; grain loads jax by itself."""
     code = (
-        "import sys, sensorium_jax.data.raw, sensorium_jax.demo, sensorium_jax.simulate;"
+        "import sys, sensorium_jax.data.doctor, sensorium_jax.demo, sensorium_jax.simulate;"
         "sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -3,7 +3,12 @@
 import errno
 import importlib.util
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +16,10 @@ import pytest
 
 from sensorium_jax import protocol, simulate
 from sensorium_jax.data import format as store_format
-from sensorium_jax.data import raw as raw_data
+from sensorium_jax.data import pipeline, release
+from sensorium_jax.data.convert import Options, convert
+from sensorium_jax.data.raw import RawSession
+from sensorium_jax.data.recording import Moments
 from sensorium_jax.errors import UserError
 
 RAW_NAMES = {
@@ -37,12 +45,30 @@ def mouse(tmp_path_factory):
 
 @pytest.fixture
 def copy(mouse, tmp_path):
-    """A session folder that a test may damage."""
-    return Path(shutil.copytree(mouse, tmp_path / "raw" / mouse.name))
+    """A session folder that a test may damage, by ``replace`` and ``unlink`` only: hard links."""
+    return Path(shutil.copytree(mouse, tmp_path / "raw" / mouse.name, copy_function=os.link))
+
+
+def replace(path, content):
+    """Put an array or bytes in the place of a file."""
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content, allow_pickle=True)
+
+
+def zipped(folder, path, *, top=True):
+    """A zip of a session folder, with or without the folder itself, and macOS's leavings."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+        for file in sorted(folder.rglob("*.npy")):
+            out.write(file, file.relative_to(folder.parent if top else folder))
+        out.writestr(f"__MACOSX/{folder.name}/meta/trials/._tiers.npy", b"x")
+    return path
 
 
 def converted(folder, out):
-    raw_data.convert(folder, out)
+    convert(folder, out)
     return store_format.open_store(out).sessions[0]
 
 
@@ -102,7 +128,7 @@ def test_video_is_stored_as_bytes_where_it_can_be(copy, tmp_path):
     path = copy / "data/videos" / f"{session.trials.number[1]}.npy"
     video = np.load(path)
     video[0, 0, 0] = 3.5
-    np.save(path, video)
+    replace(path, video)
     session = converted(copy, tmp_path / "floats")
     trial = session.read(1, 0, 5)
     assert trial.video.dtype == np.float32 and trial.video[0, 0, 0] == 3.5
@@ -126,19 +152,181 @@ def test_withheld_responses_are_marked(tmp_path):
     np.testing.assert_array_equal(trials.frames, lengths)
 
 
-def test_clips_are_found_by_their_content(copy, tmp_path):
-    truth = converted(copy, tmp_path / "told").trials
-    shutil.rmtree(copy / "truth")  # as in a real recording
-    session = converted(copy, tmp_path / "found")
-    assert not session.simulated
-    shown_twice = session.trials.tier != "train"
+def test_labels_of_the_films_are_the_simulators(raw, store):
+    for session in store_format.open_store(store).sessions:
+        truth = json.loads((raw / session.name / "truth/trials.json").read_text())
+        order = [truth["number"].index(number) for number in session.trials.number]
+        clip, family = np.array(truth["clip"])[order], np.array(truth["family"])[order]
+        np.testing.assert_array_equal(session.trials.family, family)
+        ids = session.trials.clip
+        np.testing.assert_array_equal(ids[:, None] == ids, clip[:, None] == clip)
 
-    def same_clip(ids):
-        return ids[shown_twice][:, None] == ids[shown_twice]
 
-    np.testing.assert_array_equal(same_clip(session.trials.clip), same_clip(truth.clip))
-    bonus = np.char.endswith(session.trials.tier, "bonus")
-    assert set(session.trials.family[bonus]) == {"unknown"}
+def test_mice_that_saw_the_same_clips_share_their_ids(mouse, tmp_path):
+    twin = shutil.copytree(mouse, tmp_path / "raw" / "dynamic2-1-1-Video-simulated")
+    convert(mouse, tmp_path / "store")
+    convert(twin, tmp_path / "store")
+    one, other = store_format.open_store(tmp_path / "store").sessions
+    np.testing.assert_array_equal(one.trials.clip, other.trials.clip)
+    np.testing.assert_array_equal(one.load("stills"), other.load("stills"))
+
+
+def test_zips_are_read_like_folders(mouse, tmp_path):
+    for top in (True, False):
+        raw = tmp_path / f"raw{top}"
+        raw.mkdir()
+        zipped(mouse, raw / f"{mouse.name}.zip", top=top)
+        convert(raw, tmp_path / f"store{top}")
+        (session,) = store_format.open_store(tmp_path / f"store{top}").sessions
+        assert session.name == mouse.name
+        for row, number in enumerate(session.trials.number):
+            trial = session.read(row, 0, session.trials.frames[row])
+            for field in RAW_NAMES:
+                x = recorded(mouse, field, number)
+                np.testing.assert_array_equal(getattr(trial, field), x)
+
+
+def test_other_libraries_read_the_store(mouse, tmp_path):
+    zarr = pytest.importorskip("zarr", reason="zarr-python is not installed")
+    session = converted(mouse, tmp_path)
+    trial = session.read(1, 0, 30)
+    for field in RAW_NAMES:
+        x = zarr.open_array(tmp_path / session.name / field, mode="r")
+        np.testing.assert_array_equal(x[1, :30], getattr(trial, field))
+    position = zarr.open_array(tmp_path / session.name / "position_um", mode="r")
+    np.testing.assert_array_equal(position[:], session.load("position_um"))
+
+
+def test_half_precision_is_near_and_says_how_near(mouse, tmp_path):
+    convert(mouse, tmp_path, options=Options(response="float16"))
+    session = store_format.open_store(tmp_path).sessions[0]
+    assert session.dtype("response") == "float16"
+    errors, values = [], []
+    for row, number in enumerate(session.trials.number):
+        x = recorded(mouse, "response", number)
+        y = session.read(row, 0, len(x)).response
+        assert y.dtype == np.float32
+        errors.append(x - y)
+        values.append(x)
+    error, value = np.concatenate(errors), np.concatenate(values)
+    said = session.provenance["float16_error"]
+    np.testing.assert_allclose(said["largest"], np.abs(error).max(), rtol=1e-5)
+    relative = np.sqrt(np.square(error).mean() / np.square(value).mean())
+    np.testing.assert_allclose(said["relative_rms"], relative, rtol=1e-3)
+    assert 0 < relative < 1e-3
+
+
+def test_provenance(mouse, tmp_path):
+    convert(mouse, tmp_path, options=Options(command="the command"))
+    session = store_format.open_store(tmp_path).sessions[0]
+    assert session.provenance["source"] == str(mouse)
+    assert session.provenance["command"] == "the command"
+    assert session.provenance["written_by"].startswith("sensorium_jax ")
+    sums = session.provenance["sha256"]
+    assert len(set(sums)) == len(sums) == len(session.trials.number)
+
+
+def test_framewise_statistics(raw, store):
+    """They are those that the recording came with, which the simulator computes over all trials."""
+    session = store_format.open_store(store).sessions[0]
+    for field in RAW_NAMES:
+        for moment in ("mean", "std"):
+            released = session.load(f"released/{field}_{moment}")
+            ours = session.load(f"framewise/{field}_{moment}")
+            valid = np.isfinite(released[: len(ours)])
+            assert valid.any()
+            np.testing.assert_allclose(
+                ours[valid], released[: len(ours)][valid], rtol=2e-4, atol=1e-4
+            )
+
+
+def test_moments_of_trials_of_different_lengths():
+    rng = np.random.default_rng(0)
+    trials = [rng.normal(3, 2, (n, 4)) for n in (5, 9, 7)]
+    moments = Moments()
+    for x in trials:
+        moments.add(x.astype(np.float32))
+    mean, std = moments.framewise()
+    for t in range(9):
+        there = np.stack([x[t] for x in trials if len(x) > t])
+        np.testing.assert_allclose(mean[t], there.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(std[t], there.std(0), rtol=1e-4, atol=1e-4)
+    mean, std = moments.pooled()
+    np.testing.assert_allclose(mean[0], np.concatenate(trials).mean(0), rtol=1e-5)
+    np.testing.assert_allclose(std[0], np.concatenate(trials).std(0), rtol=1e-5)
+
+
+def test_recordings_without_statistics_use_the_train_tiers(copy, tmp_path):
+    with_theirs = pipeline.load_recordings(converted(copy, tmp_path / "one").folder.parent)
+    shutil.rmtree(copy / "meta/statistics")
+    without = pipeline.load_recordings(converted(copy, tmp_path / "two").folder.parent)
+    for one, two in zip(
+        with_theirs.statistics("framewise")[:4], without.statistics("released")[:4], strict=True
+    ):
+        np.testing.assert_array_equal(one.mean, two.mean)
+        np.testing.assert_array_equal(one.std, two.std)
+
+
+def test_trials_may_be_left_out(copy, tmp_path):
+    numbers = RawSession(copy).numbers
+    leave_out = (f"{copy.name[:9]}:{numbers[2]}",)
+    convert(copy, tmp_path / "store", options=Options(leave_out=leave_out))
+    session = store_format.open_store(tmp_path / "store").sessions[0]
+    np.testing.assert_array_equal(session.trials.number, np.delete(numbers, 2))
+    assert session.provenance["left_out"] == [numbers[2]]
+
+
+def test_corrupt_trials_of_the_release_are_left_out(mouse, tmp_path):
+    name = release.mice()["D"].session.replace("8744edeac3b4d1ce16b680916b5267ce", "simulated")
+    folder = tmp_path / "raw" / name
+    shutil.copytree(mouse, folder)
+    tiers = np.load(folder / "meta/trials/tiers.npy")
+    padded = np.full(700, protocol.MISSING, dtype=tiers.dtype)
+    padded[: len(tiers)] = tiers
+    corrupt = release.CORRUPT["D"]
+    padded[corrupt] = "live_test_bonus"
+    np.save(folder / "meta/trials/tiers.npy", padded)
+    for field in ("data/videos", "data/responses", "data/behavior", "data/pupil_center"):
+        shutil.copy(next((folder / field).glob("*.npy")), folder / field / f"{corrupt}.npy")
+    session = converted(folder, tmp_path / "store")
+    assert corrupt not in session.trials.number and session.provenance["left_out"] == [corrupt]
+
+
+def test_a_store_grows_mouse_by_mouse(raw, tmp_path):
+    names = sorted(p.name for p in raw.iterdir())
+    assert convert(raw, tmp_path, sessions=[names[1]]) == [names[1]]
+    before = (tmp_path / names[1] / "meta.json").stat().st_mtime_ns
+    assert convert(raw, tmp_path, sessions=[names[0]]) == names
+    assert (tmp_path / names[1] / "meta.json").stat().st_mtime_ns == before
+
+
+def test_other_options_convert_again(mouse, tmp_path):
+    convert(mouse, tmp_path)
+    convert(mouse, tmp_path, options=Options(response="float16"))
+    assert store_format.open_store(tmp_path).sessions[0].dtype("response") == "float16"
+
+
+def test_a_killed_conversion_goes_on(raw, tmp_path):
+    """SIGKILL in the second mouse: the first is kept, and no half for a whole."""
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from sensorium_jax.data.convert import convert\n"
+        "seen = []\n"
+        "def on_trial(session, done, total):\n"
+        "    seen.append(session)\n"
+        "    if len(set(seen)) == 2 and done == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "convert(Path(sys.argv[1]), Path(sys.argv[2]), on_trial=on_trial)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, raw, tmp_path], cwd=Path(__file__).parents[1]
+    )
+    assert ended.returncode == -signal.SIGKILL
+    with pytest.raises(UserError, match="half-written.*sensorium_2023.py again"):
+        store_format.open_store(tmp_path)
+    seen = set()
+    names = convert(raw, tmp_path, on_trial=lambda session, *_: seen.add(session))
+    assert seen == {names[1]} and not list(tmp_path.glob(".*"))
+    assert len(store_format.open_store(tmp_path).sessions) == 2
 
 
 def test_stopped_conversion_goes_on(raw, tmp_path):
@@ -149,12 +337,12 @@ def test_stopped_conversion_goes_on(raw, tmp_path):
 
     seen = []
     with pytest.raises(KeyboardInterrupt):
-        raw_data.convert(raw, tmp_path, on_trial=stop)
+        convert(raw, tmp_path, on_trial=stop)
     with pytest.raises(UserError, match="half-written.*sensorium_2023.py again"):
         store_format.open_store(tmp_path)
     (tmp_path / f".{sorted(raw.glob('dynamic*'))[1].name}.partial").mkdir()  # as a kill leaves
     seen = []
-    names = raw_data.convert(raw, tmp_path, on_trial=lambda session, *_: seen.append(session))
+    names = convert(raw, tmp_path, on_trial=lambda session, *_: seen.append(session))
     assert set(seen) == {names[1]}  # the first was kept
     assert len(store_format.open_store(tmp_path).sessions) == 2
     assert not list(tmp_path.glob(".*"))
@@ -169,60 +357,203 @@ def test_full_disk(error, mouse, tmp_path, monkeypatch):
 
     monkeypatch.setattr(store_format.SessionWriter, "write", fail)
     with pytest.raises(UserError, match="no space left in .*same command again"):
-        raw_data.convert(mouse, tmp_path)
+        convert(mouse, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+# --- broken recordings --------------------------------------------------------------------------
 
 
 def first_file(folder, field):
     return sorted((folder / "data" / field).glob("*.npy"))[0]
 
 
-def truncate(folder):
+def changed(field, change):
+    """Damage the first trial of a field."""
+
+    def damage(folder):
+        path = first_file(folder, field)
+        replace(path, change(np.load(path)))
+
+    return damage
+
+
+def cut(name, size):
+    """Keep the first bytes of a file."""
+
+    def damage(folder):
+        path = folder / name if "/" in name else first_file(folder, name)
+        replace(path, path.read_bytes()[:size])
+
+    return damage
+
+
+def put(name, content):
+    """Put something in the place of a file."""
+    return lambda folder: replace(folder / name, content)
+
+
+def of_tiers(change):
+    def damage(folder):
+        path = folder / "meta/trials/tiers.npy"
+        replace(path, change(np.load(path)))
+
+    return damage
+
+
+def with_value(value, *at):
+    def change(x):
+        x = x.copy()
+        x[at] = value
+        return x
+
+    return change
+
+
+def directory(folder):
     path = first_file(folder, "behavior")
-    path.write_bytes(path.read_bytes()[:100])
+    path.unlink()
+    path.mkdir()
 
 
-def transpose(folder):
-    path = first_file(folder, "videos")
-    np.save(path, np.load(path).T)
+UNITS, PLACES = "meta/neurons/unit_ids.npy", "meta/neurons/cell_motor_coordinates.npy"
+MEAN, STD = "meta/statistics/videos/all/mean.npy", "meta/statistics/behavior/all/std.npy"
+BROKEN = {
+    "video missing": (lambda f: first_file(f, "videos").unlink(), "videos/.*npy, which is missing"),
+    "response missing": (lambda f: first_file(f, "responses").unlink(), "responses/.* missing"),
+    "behaviour missing": (lambda f: first_file(f, "behavior").unlink(), "1 of 11 behavior are"),
+    "pupil missing": (lambda f: first_file(f, "pupil_center").unlink(), "leave the trial out"),
+    "a field missing": (lambda f: shutil.rmtree(f / "data/behavior"), "11 of 11 behavior"),
+    "unit ids missing": (lambda f: (f / UNITS).unlink(), "unit_ids.npy, which is missing"),
+    "positions missing": (lambda f: (f / PLACES).unlink(), "cell_motor.*missing; fetch"),
+    "statistics missing": (lambda f: (f / MEAN).unlink(), "videos/all/mean.npy, which is missing"),
+    "truncated data": (cut("behavior", 200), "behavior/.*npy, which is damaged"),
+    "truncated header": (cut("videos", 40), "damaged .*fetch that session again"),
+    "empty file": (cut("responses", 0), "damaged"),
+    "truncated tiers": (cut("meta/trials/tiers.npy", 150), "tiers.npy, which is damaged"),
+    "text": (lambda f: replace(first_file(f, "videos"), b"not an array"), "damaged"),
+    "pickled trial": (changed("videos", lambda x: np.array([{}])), "damaged .*Python objects"),
+    "pickled positions": (put(PLACES, np.array([{}])), "cell_motor_coordinates.npy.* damaged"),
+    "a folder for a file": (directory, "expected to read .*permissions"),
+    "video transposed": (
+        changed("videos", np.transpose),
+        r"expected an array of shape \(36, 64, 324\) in .*npy, found \(324, 64, 36\)",
+    ),
+    "response transposed": (changed("responses", np.transpose), r"found \(324, 3\)"),
+    "video too short": (changed("videos", lambda x: x[..., :-1]), r"found \(36, 64, 323\)"),
+    "pupil too long": (changed("pupil_center", lambda x: np.pad(x, ((0, 0), (0, 1)))), "2, 325"),
+    "a neuron less": (changed("responses", lambda x: x[1:]), r"\(3, 324\) in .*found \(2, 324\)"),
+    "a third behaviour": (changed("behavior", lambda x: np.pad(x, ((0, 1), (0, 0)))), "3, 324"),
+    "strings": (changed("pupil_center", lambda x: x.astype(str)), "expected numbers in .*<U"),
+    "complex numbers": (changed("responses", lambda x: x.astype(complex)), "found complex128"),
+    "NaN inside a video": (changed("videos", with_value(np.nan, 3, 3, 10)), "NaN at frame 10"),
+    "NaN inside a response": (
+        changed("responses", with_value(np.nan, 0, 7)),
+        "frame 7 and numbers",
+    ),
+    "NaN inside behaviour": (
+        changed("behavior", with_value(np.nan, 1, 20)),
+        "behavior/.* frame 20",
+    ),
+    "nothing but NaN": (changed("videos", lambda x: x * np.nan), "NaN from the first frame on"),
+    "infinity": (changed("responses", with_value(np.inf, 0, 7)), "finite .*infinity; .*leave"),
+    "tiers too short": (of_tiers(lambda x: x[:-1]), "expected a tier for every trial"),
+    "unknown tier": (of_tiers(lambda x: np.char.replace(x, "oracle", "orakel")), "found orakel"),
+    "tiers as numbers": (of_tiers(lambda x: np.arange(len(x))), "list of tier names .*int64"),
+    "tiers in two columns": (of_tiers(lambda x: np.stack([x, x])), "list of tier names"),
+    "no trials": (of_tiers(lambda x: np.full_like(x, "none")), "expected trials in .*found none"),
+    "no train trials": (of_tiers(lambda x: np.char.replace(x, "train", "oracle")), "tier 'train'"),
+    "unit twice": (put(UNITS, np.array([1, 2, 2])), "every unit id once .* found 2 2 times"),
+    "units in columns": (put(UNITS, np.ones((3, 1))), r"unit ids \[neurons\]"),
+    "no units": (put(UNITS, np.zeros(0)), "unit ids"),
+    "positions of others": (put(PLACES, np.zeros((4, 3))), r"shape \(3, 3\) .*found \(4, 3\)"),
+    "statistics of others": (put(MEAN, np.zeros((36, 64, 300))), "mean.npy, found .*300"),
+    "zero statistics": (put(STD, np.zeros((2, 324))), "deviations above zero .*behavior/all/std"),
+    "damaged statistics": (put(STD, b"x"), "std.npy, which is damaged"),
+}
 
 
-def drop_neuron(folder):
-    path = first_file(folder, "responses")
-    np.save(path, np.load(path)[1:])
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_recordings_leave_nothing(name, copy, tmp_path):
+    damage, words = BROKEN[name]
+    damage(copy)
+    with pytest.raises(UserError, match=words) as error:
+        convert(copy, tmp_path / "store")
+    assert "\n" not in str(error.value) and str(copy) in str(error.value)
+    assert not list((tmp_path / "store").iterdir())
 
 
-def rename_tier(folder):
-    path = folder / "meta/trials/tiers.npy"
-    np.save(path, np.char.replace(np.load(path), "oracle", "orakel"))
+def truncated_zip(folder, path):
+    zipped(folder, path)
+    path.write_bytes(path.read_bytes()[:-2000])
 
 
-def forget_train(folder):
-    path = folder / "meta/trials/tiers.npy"
-    np.save(path, np.char.replace(np.load(path), "train", "oracle"))
+def flipped_zip(folder, path):
+    """A byte of a video is another: its checksum tells."""
+    zipped(folder, path)
+    with zipfile.ZipFile(path) as read:
+        inside = next(i for i in read.infolist() if "videos" in i.filename and i.file_size > 10**6)
+    data = bytearray(path.read_bytes())
+    data[inside.header_offset + inside.compress_size // 2] ^= 255
+    path.write_bytes(bytes(data))
 
 
-def pickle_positions(folder):
-    np.save(folder / "meta/neurons/cell_motor_coordinates.npy", np.array([{}]), allow_pickle=True)
+def twofold_zip(folder, path):
+    with zipfile.ZipFile(path, "w") as out:
+        for top in ("a", "b"):
+            out.write(folder / "meta/trials/tiers.npy", f"{top}/meta/trials/tiers.npy")
+
+
+def bomb(folder, path):
+    """A file of a few bytes that says it holds terabytes."""
+    zipped(folder, path)
+    with zipfile.ZipFile(path) as read:
+        inside = next(i for i in read.infolist() if i.filename.endswith("unit_ids.npy"))
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(inside.filename.encode()) - 46  # of the central directory
+    data[entry + 24 : entry + 28] = (2**32 - 2).to_bytes(4, "little")
+    path.write_bytes(bytes(data))
 
 
 @pytest.mark.parametrize(
-    "damage, words",
+    "make, words",
     [
-        (truncate, "damaged"),
-        (transpose, r"expected an array of shape \(36, 64, 324\) in .*npy, found \(324, 64, 36\)"),
-        (drop_neuron, r"expected an array of shape \(3, 324\) in .*found \(2, 324\)"),
-        (lambda f: first_file(f, "pupil_center").unlink(), "which is missing"),
-        (rename_tier, "found orakel"),
-        (forget_train, "expected trials of the tier 'train'"),
-        (pickle_positions, "cell_motor_coordinates.npy, which is damaged"),
+        (truncated_zip, "expected a zip at .*damaged"),
+        (flipped_zip, "videos/.*npy, which is damaged"),
+        (twofold_zip, "expected one session .*found 2"),
+        (bomb, "it says 4,294,967,294: not a recording"),
+        (lambda folder, path: zipfile.ZipFile(path, "w").close(), "expected one session .*found 0"),
+        (lambda folder, path: path.write_bytes(b"PK"), "expected a zip"),
     ],
 )
-def test_odd_recordings_leave_nothing(damage, words, copy, tmp_path):
-    damage(copy)
-    with pytest.raises(UserError, match=words):
-        raw_data.convert(copy, tmp_path / "store")
+def test_broken_zips_leave_nothing(make, words, mouse, tmp_path):
+    (tmp_path / "raw").mkdir()
+    make(mouse, tmp_path / "raw" / f"{mouse.name}.zip")
+    with pytest.raises(UserError, match=words) as error:
+        convert(tmp_path / "raw", tmp_path / "store")
+    assert "\n" not in str(error.value)
     assert not list((tmp_path / "store").iterdir())
+
+
+def test_responses_beyond_half_precision(copy, tmp_path):
+    changed("responses", with_value(7e4, 0, 7))(copy)
+    with pytest.raises(UserError, match="range of 65504 in .*found 70000"):
+        convert(copy, tmp_path / "store", options=Options(response="float16"))
+    assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (Options(response="int8"), "float32 or float16, got 'int8'"),
+        (Options(leave_out=("668",)), "expected SESSION:NUMBER .* got '668'"),
+        (Options(leave_out=("dynamic9:668",)), "no session 'dynamic9'"),
+    ],
+)
+def test_options_that_are_none(options, words, mouse, tmp_path):
+    with pytest.raises(UserError, match=words):
+        convert(mouse, tmp_path / "store", options=options)
+    assert not (tmp_path / "store").exists()
 
 
 def load_program():
@@ -265,7 +596,7 @@ def change_version(folder):
 @pytest.mark.parametrize(
     "damage, words",
     [
-        (change_version, "expected version 1 .*found 99"),
+        (change_version, "expected version 2 .*found 99"),
         (lambda f: (f / "store.json").write_text("{"), "damaged"),
         (lambda f: (f / "store.json").unlink(), "half-written"),
         (lambda f: shutil.rmtree(next(f.glob("dynamic*"))), "lacks dynamic"),
@@ -273,7 +604,7 @@ def change_version(folder):
     ],
 )
 def test_stores_that_are_none(damage, words, mouse, tmp_path):
-    raw_data.convert(mouse, tmp_path / "store")
+    convert(mouse, tmp_path / "store")
     damage(tmp_path / "store")
     with pytest.raises(UserError, match=words):
         store_format.open_store(tmp_path / "store")

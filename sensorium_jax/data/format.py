@@ -5,12 +5,14 @@
       <session>/
         meta.json                 one column an entry of ``TrialTable``, and where it all came from
         video         [trials T H W]  uint8 where the recording is integer-valued, else float32
-        response      [trials T N]    float32, deconvolved activity
+        response      [trials T N]    float32 or float16, deconvolved activity
         behavior      [trials T 2]    float32: pupil size, running speed
         pupil_center  [trials T 2]    float32: x, y
         rate          [trials T N]    float32, simulated mice only: the expected response
         position_um   [N 3]  unit_ids [N]
-        released/<field>_{mean,std}   [T ...] over the train tier, frame by frame, as released
+        stills        [trials 16 H W] uint8, by which clips are told apart; see ``labels.py``
+        released/<field>_{mean,std}   [T ...] statistics that came with the recording, if any did
+        framewise/<field>_{mean,std}  [T ...] over trials of the train tier, frame by frame
         pooled/<field>_{mean,std}     [1 ...] over trials and frames of the train tier
 
 Every trial is one shard, cut along time so that a crop reads little more than itself; chunks are
@@ -20,6 +22,7 @@ are valid.
 
 from __future__ import annotations
 
+import copy
 import functools
 import shutil
 from pathlib import Path
@@ -32,10 +35,10 @@ from sensorium_jax._version import __version__
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import read_json, write_json
 
-VERSION = 1
+VERSION = 2
 STORE_FILE, SESSION_FILE = "store.json", "meta.json"
 FIELDS = ("video", "behavior", "pupil_center", "response")
-KINDS = ("released", "pooled")
+KINDS = ("released", "framewise", "pooled")
 CHUNK_FRAMES = 25
 ZSTD_LEVEL = 3
 AGAIN = "run data_prep/sensorium_2023.py again with the same --raw and --out to finish it"
@@ -65,23 +68,40 @@ class Session:
     """One mouse in a store. Arrays open on first use, so it can be sent to another process."""
 
     def __init__(self, folder: Path):
-        self._folder = folder
+        self.folder = folder
         meta = read_json(folder / SESSION_FILE, advice=AGAIN)
         self.name = folder.name
         self.neurons: int = meta["neurons"]
         self.frames: int = meta["frames"]
         self.trial_files: int = meta["trial_files"]
         self.simulated: bool = meta["simulated"]
+        self.provenance: dict[str, Any] = meta["provenance"]
         self.trials = TrialTable(*(np.asarray(meta["trials"][f]) for f in TrialTable._fields))
+
+    def with_tiers(self, tier: np.ndarray) -> Session:
+        """The same session with other tiers [trials]."""
+        other = copy.copy(self)
+        other.trials = self.trials._replace(tier=tier)
+        return other
 
     def read(self, row: int, start: int, stop: int) -> Trial:
         """Frames ``start`` to ``stop`` of the trial at ``row`` of the table."""
         futures = [self._array(f)[row, start:stop].read() for f in Trial._fields]
-        return Trial(*(f.result() for f in futures))
+        trial = Trial(*(f.result() for f in futures))
+        return trial._replace(response=trial.response.astype(np.float32, copy=False))
 
     def read_rate(self, row: int, start: int, stop: int) -> np.ndarray:
         """The true rate of a simulated mouse: [T N]."""
         return self._array("rate")[row, start:stop].read().result()
+
+    @property
+    def has_released(self) -> bool:
+        """Whether the recording came with statistics."""
+        return (self.folder / "released").exists()
+
+    def dtype(self, name: str) -> str:
+        """Type of an array's numbers, as stored."""
+        return self._array(name).dtype.name
 
     def load(self, name: str) -> np.ndarray:
         """A whole array, such as "position_um" or "released/video_std"."""
@@ -89,7 +109,7 @@ class Session:
 
     def _array(self, name: str) -> ts.TensorStore:
         if name not in self._open:
-            self._open[name] = ts.open(_spec(self._folder / name), open=True).result()
+            self._open[name] = ts.open(_spec(self.folder / name), open=True).result()
         return self._open[name]
 
     @functools.cached_property
@@ -134,15 +154,20 @@ def open_store(path: Path) -> Store:
     return Store(path, tuple(Session(path / s) for s in meta["sessions"]))
 
 
-def finish_store(path: Path, sessions: list[str]) -> None:
-    """Declare a store complete."""
-    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sorted(sessions)})
+def finish_store(path: Path) -> list[str]:
+    """Declare a store complete: all sessions that lie in it, by name."""
+    sessions = sorted(p.parent.name for p in path.glob(f"[!.]*/{SESSION_FILE}"))
+    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions})
+    return sessions
 
 
-def is_complete(store: Path, session: str, *, source: str) -> bool:
-    """Whether a session is in the store already, from the same source."""
-    meta = store / session / SESSION_FILE
-    return meta.exists() and read_json(meta, advice=AGAIN)["source"] == source
+def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool:
+    """Whether a session is in the store already, made from the same recording and options."""
+    file = store / session / SESSION_FILE
+    if not file.exists():
+        return False
+    meta = read_json(file, advice=AGAIN)
+    return meta["version"] == VERSION and meta["made_from"] == made_from
 
 
 class SessionWriter:
@@ -151,6 +176,8 @@ class SessionWriter:
     with SessionWriter(store, name, trials=..., frames=..., neurons=..., ...) as writer:
         writer.write(0, trial)
         writer.finish(table, arrays, ...)
+
+    Killed at any moment, it leaves the session's place as it was.
     """
 
     def __init__(
@@ -163,6 +190,7 @@ class SessionWriter:
         neurons: int,
         image: tuple[int, int],
         video_dtype: str,
+        response_dtype: str,
         simulated: bool,
     ):
         self._place = store / name
@@ -176,7 +204,8 @@ class SessionWriter:
         }
         if simulated:
             self._shapes["rate"] = self._shapes["response"]
-        self._dtypes = {name: "float32" for name in self._shapes} | {"video": video_dtype}
+        self._dtypes = {name: "float32" for name in self._shapes}
+        self._dtypes |= {"video": video_dtype, "response": response_dtype}
         self._pending: list[ts.WriteFutures] = []
 
     def __enter__(self) -> SessionWriter:
@@ -194,7 +223,7 @@ class SessionWriter:
         self._wait()  # for the trial before: at most two are in memory
         fields = trial._asdict() | ({} if rate is None else {"rate": rate})
         self._pending = [
-            self._arrays[name][row, : len(x)].write(x.astype(self._dtypes[name]))
+            self._arrays[name][row, : len(x)].write(x.astype(self._dtypes[name], copy=False))
             for name, x in fields.items()
         ]
 
@@ -204,17 +233,26 @@ class SessionWriter:
         arrays: dict[str, np.ndarray],
         *,
         trial_files: int,
-        source: str,
+        made_from: dict[str, Any],
+        provenance: dict[str, Any],
     ) -> None:
-        """Write all that is not per trial; ``trial_files`` counts the gaps too."""
+        """Write all that is not per trial.
+
+        Args:
+            table: the trials.
+            arrays: by name, as "pooled/video_std".
+            trial_files: how many file numbers the recording has, gaps included.
+            made_from: what ``is_complete`` asks for.
+            provenance: where it came from, for people.
+        """
         self._wait()
         for name, x in arrays.items():
             _create(self._beside / name, dtype=str(x.dtype), shape=x.shape).write(x).result()
         self._meta |= {
             "version": VERSION,
             "trial_files": trial_files,
-            "source": source,
-            "written_by": f"sensorium_jax {__version__}",
+            "made_from": made_from,
+            "provenance": {"written_by": f"sensorium_jax {__version__}", **provenance},
             "trials": {k: v.tolist() for k, v in table._asdict().items()},
         }
         write_json(self._beside / SESSION_FILE, self._meta)

@@ -18,6 +18,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.data.format import KINDS, Session, Store, Trial, TrialTable, open_store
+from sensorium_jax.data.tiers import apply_table
 from sensorium_jax.errors import UserError
 from sensorium_jax.types import Batch, Moments, Neurons, Statistics
 
@@ -28,8 +29,8 @@ PREFETCHED_BATCHES = 4
 class Recordings:
     """The sessions of a store, with what models need to know of them, padded and stacked."""
 
-    def __init__(self, store: Store):
-        self.store = store
+    def __init__(self, store: Store, *, tiers: Path | None = None):
+        self.store, self.tiers = store, tiers  # the table that its tiers come from, if not its own
         self.sessions: tuple[Session, ...] = store.sessions
         self.session_names = tuple(s.name for s in self.sessions)
         self.simulated = all(s.simulated for s in self.sessions)
@@ -55,7 +56,9 @@ class Recordings:
         """What inputs and responses are normalised by.
 
         Args:
-            kind: "released", frame by frame, or "pooled" over frames.
+            kind: "released", frame by frame, as they came with the recording; "framewise", the
+                same, computed from the train tier, which also stands in where none came; or
+                "pooled" over frames.
 
         The response's std is never below a hundredth of its mean over neurons (and frames), the
         rule of the official loader (``NeuroNormalizer``); the same guard keeps the inputs' std
@@ -64,7 +67,7 @@ class Recordings:
         if kind not in KINDS:
             raise UserError(f"expected statistics of kind {' or '.join(KINDS)}, got {kind!r}")
         frames = 1
-        if kind == "released":
+        if kind != "pooled":
             frames = min(protocol.CLIP_FRAMES, max(s.frames for s in self.sessions))
         fields = {}
         for name in ("video", "behavior", "pupil_center"):
@@ -116,13 +119,21 @@ class Recordings:
         return np.pad(x, room, constant_values=value)
 
 
-def load_recordings(path: str | Path) -> Recordings:
-    """Open a store for training and evaluation; ``UserError`` if it is none, or half-written."""
-    return Recordings(open_store(Path(path)))
+def load_recordings(path: str | Path, *, tiers: str | Path | None = None) -> Recordings:
+    """Open a store for training and evaluation, by its own tiers or those of a table.
+
+    Raises:
+        UserError: it is none, or half-written; or the table is not one of its trials.
+    """
+    store = open_store(Path(path))
+    if tiers is None:
+        return Recordings(store)
+    return Recordings(apply_table(store, Path(tiers)), tiers=Path(tiers))
 
 
 def _moments(session: Session, kind: str, field: str) -> Moments:
     """Mean and std [f ...] of an input; frames without a number take the pooled ones."""
+    kind = _kind(session, kind)
     pooled_mean, pooled_std = (session.load(f"pooled/{field}_{m}") for m in ("mean", "std"))
     floor = protocol.STD_FLOOR * pooled_std.mean()
     mean, std = (session.load(f"{kind}/{field}_{m}") for m in ("mean", "std"))
@@ -133,10 +144,15 @@ def _moments(session: Session, kind: str, field: str) -> Moments:
 
 def _response_moments(session: Session, kind: str) -> Moments:
     """Mean and std [f N] of responses, the std floored as the official loader does."""
+    kind = _kind(session, kind)
     mean, std = (session.load(f"{kind}/response_{m}") for m in ("mean", "std"))
     floor = protocol.STD_FLOOR * np.nanmean(std)
     std = np.where(std > floor, std, floor if floor > 0 else 1)  # NaN takes the floor as well
     return Moments(np.nan_to_num(mean), std.astype(np.float32))
+
+
+def _kind(session: Session, kind: str) -> str:
+    return "framewise" if kind == "released" and not session.has_released else kind
 
 
 def _fit(x: np.ndarray, frames: int) -> np.ndarray:

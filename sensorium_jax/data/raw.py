@@ -1,4 +1,4 @@
-"""The release's raw layout, and its conversion into a store, trial by trial.
+"""The release's raw layout, as a folder or a zip, read trial by trial.
 
     <session>/data/{videos (H W T), responses (N T), behavior (2 T), pupil_center (2 T)}/<i>.npy
     <session>/meta/neurons/{unit_ids (N), cell_motor_coordinates (N 3)}.npy
@@ -12,17 +12,19 @@ keep their truth in ``<session>/truth``.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.data import format as store_format
-from sensorium_jax.data.format import SessionWriter, Trial, TrialTable
-from sensorium_jax.errors import UserError, is_full_disk
+from sensorium_jax.data.format import Trial
+from sensorium_jax.data.recording import RawTrial
+from sensorium_jax.errors import UserError
 
 FOLDERS = {
     "video": "videos",
@@ -30,312 +32,304 @@ FOLDERS = {
     "pupil_center": "pupil_center",
     "response": "responses",
 }
-OnTrial = Callable[[str, int, int], None]  # session, trials done, trials in all
-
-UNKNOWN = "unknown"  # family of trials that nobody has labelled
-FINGERPRINT_FRAMES = 5
-FINGERPRINT_BLOCK = 4  # pixels
-SAME_CLIP = 0.99  # correlation of fingerprints; repeats are not byte-identical
-
-
-class RawTrial(NamedTuple):
-    """A trial as recorded, cut to its valid frames."""
-
-    trial: Trial
-    labelled: bool
+TIERS_FILE = "meta/trials/tiers.npy"
+MOST_BYTES = 2**30  # of one file; the release's largest have 27 MB
+_AGAIN = "fetch that session again"
+_ONE_TRIAL = "fetch that session again, or leave the trial out (--leave-out)"
 
 
 class RawSession:
-    """One session folder of the release."""
+    """One session of the release: a folder, or the zip of one."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.tiers = _load(folder / "meta/trials/tiers.npy").astype(str)
-        self.unit_ids = _load(folder / "meta/neurons/unit_ids.npy").astype(np.int64)
-        position = _load(folder / "meta/neurons/cell_motor_coordinates.npy")
-        self.position_um = _checked(position, (len(self.unit_ids), 3), folder / "meta/neurons")
-        unknown = set(self.tiers) - {*protocol.TIERS, protocol.MISSING}
-        if unknown:
-            raise UserError(
-                f"expected the tiers {', '.join(protocol.TIERS)} or {protocol.MISSING} in "
-                f"{folder / 'meta/trials/tiers.npy'}, found {', '.join(sorted(unknown))}"
-            )
+    def __init__(self, path: Path):
+        self._files = _Zip(path) if path.suffix == ".zip" else _Folder(path)
+        self.source, self.name = path, self._files.name
+        self.tiers = self._strings(TIERS_FILE)
+        self.unit_ids = self._load("meta/neurons/unit_ids.npy").astype(np.int64)
+        self._check_units()
+        name = "meta/neurons/cell_motor_coordinates.npy"
+        self.position_um = self._shaped(name, (len(self.unit_ids), 3), _AGAIN)
         self.numbers = np.flatnonzero(self.tiers != protocol.MISSING)
-        if not len(self.numbers):
-            raise UserError(f"expected trials in {folder / 'meta/trials/tiers.npy'}, found none")
-        self.frames = _load(self._file("behavior", self.numbers[0])).shape[-1]
+        self._check_files()
+        first = self._file("behavior", self.numbers[0])
+        self.frames = self._load(first).shape[-1]
 
     @property
     def simulated(self) -> bool:
         """Whether the truth lies beside the recording."""
-        return (self.folder / "truth").is_dir()
+        return self._files.has("truth/trials.json")
 
     def read(self, number: int) -> RawTrial:
-        """One trial, by file number.
+        """One trial, by file number: video in grey levels, all else float32.
 
         Raises:
-            UserError: a file is missing, damaged or of another shape than the others.
+            UserError: a file is missing, damaged, of another shape than the others, or has holes.
         """
-        n = len(self.unit_ids)
+        digest = hashlib.sha256()
+        raw = {}
+        for field, shape in self._shapes().items():
+            name = self._file(field, number)
+            data = self._files.read(name)
+            digest.update(hashlib.sha256(data).digest())
+            x = self._checked(_parse(data, self._where(name)), shape, name, _ONE_TRIAL)
+            raw[field] = np.moveaxis(x, -1, 0)
+        labelled = bool(raw["response"].any())
+        frames = min(
+            self._valid_frames(x, self._file(field, number))
+            for field, x in raw.items()
+            if labelled or field != "response"  # withheld responses go on past the trial's end
+        )
+        fields = {field: np.ascontiguousarray(x[:frames], np.float32) for field, x in raw.items()}
+        if _grey_levels(fields["video"]):
+            fields["video"] = fields["video"].astype(np.uint8)
+        return RawTrial(Trial(**fields), labelled, digest.hexdigest())
+
+    def read_rate(self, number: int, frames: int) -> np.ndarray:
+        """The true rate of a simulated mouse: [T N]."""
+        shape = (len(self.unit_ids), self.frames)
+        return self._shaped(f"truth/rate/{number}.npy", shape, _AGAIN).T[:frames]
+
+    def released(self) -> dict[str, np.ndarray]:
+        """The released statistics, frame by frame: "<field>_{mean,std}" -> [T ...].
+
+        None of them may be missing, or all.
+        """
+        if not self._files.has("meta/statistics"):
+            return {}
+        found = {}
+        for field, shape in self._shapes().items():
+            for moment in ("mean", "std"):
+                name = f"meta/statistics/{FOLDERS[field]}/all/{moment}.npy"
+                x = np.moveaxis(self._shaped(name, shape, _AGAIN), -1, 0).astype(np.float32)
+                if moment == "std" and not (x > 0).any():
+                    raise UserError(
+                        f"expected standard deviations above zero in {self._where(name)}, found "
+                        f"none; {_AGAIN}"
+                    )
+                found[f"{field}_{moment}"] = x
+        return found
+
+    def types(self) -> dict[str, str]:
+        """Type of the recorded numbers of every field."""
+        number = self.numbers[0]
+        return {field: str(self._load(self._file(field, number)).dtype) for field in FOLDERS}
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = {
             "video": (protocol.HEIGHT, protocol.WIDTH),
             "behavior": (2,),
             "pupil_center": (2,),
-            "response": (n,),
+            "response": (len(self.unit_ids),),
         }
-        fields = {
-            name: np.moveaxis(
-                _checked(_load(path := self._file(name, number)), (*shape, self.frames), path),
-                -1,
-                0,
+        return {field: (*shape, self.frames) for field, shape in shapes.items()}
+
+    def _check_units(self) -> None:
+        where = self._where("meta/neurons/unit_ids.npy")
+        if self.unit_ids.ndim != 1 or not len(self.unit_ids):
+            shape = self.unit_ids.shape
+            raise UserError(f"expected unit ids [neurons] in {where}, found {shape}; {_AGAIN}")
+        if len(np.unique(self.unit_ids)) < len(self.unit_ids):
+            ids, counts = np.unique(self.unit_ids, return_counts=True)
+            raise UserError(
+                f"expected every unit id once in {where}, found {ids[counts > 1][0]} "
+                f"{counts.max()} times; {_AGAIN}"
             )
-            for name, shape in shapes.items()
-        }
-        labelled = bool(fields["response"].any())
-        deciding = [x for name, x in fields.items() if labelled or name != "response"]
-        frames = min(map(_leading_numbers, deciding))
-        trial = Trial(**{name: fields[name][:frames] for name in Trial._fields})
-        return RawTrial(trial, labelled)
 
-    def read_rate(self, number: int, frames: int) -> np.ndarray:
-        """The true rate of a simulated mouse: [T N]."""
-        path = self.folder / "truth/rate" / f"{number}.npy"
-        return _checked(_load(path), (len(self.unit_ids), self.frames), path).T[:frames]
+    def _check_files(self) -> None:
+        """Every tier known, every trial there in all four fields, and none beyond the tiers."""
+        where = self._where(TIERS_FILE)
+        unknown = set(self.tiers) - {*protocol.TIERS, protocol.MISSING}
+        if unknown:
+            raise UserError(
+                f"expected the tiers {', '.join(protocol.TIERS)} or {protocol.MISSING} in {where}, "
+                f"found {', '.join(sorted(unknown))}; correct the file, or {_AGAIN}"
+            )
+        if not len(self.numbers):
+            raise UserError(f"expected trials in {where}, found none; {_AGAIN}")
+        for field, folder in FOLDERS.items():
+            there = self._files.numbers(f"data/{folder}")
+            missing = sorted(set(self.numbers.tolist()) - there)
+            if missing:
+                raise UserError(
+                    f"expected {self._where(self._file(field, missing[0]))}, which is missing "
+                    f"({len(missing)} of {len(self.numbers)} {folder} are); {_ONE_TRIAL}"
+                )
+            beyond = [n for n in there if n >= len(self.tiers)]
+            if beyond:
+                raise UserError(
+                    f"expected a tier for every trial in {where}, found {len(self.tiers)} tiers "
+                    f"and {self._where(self._file(field, max(beyond)))}; {_AGAIN}"
+                )
 
-    def released(self) -> dict[str, np.ndarray]:
-        """The released statistics, frame by frame: "released/<field>_{mean,std}" -> [T ...]."""
-        return {
-            f"released/{name}_{moment}": np.moveaxis(
-                _load(self.folder / "meta/statistics" / folder / "all" / f"{moment}.npy"), -1, 0
-            ).astype(np.float32)
-            for name, folder in FOLDERS.items()
-            for moment in ("mean", "std")
-        }
+    def _valid_frames(self, x: np.ndarray, name: str) -> int:
+        """Leading frames of [T ...] without NaN; behind them there is nothing but NaN."""
+        missing = np.isnan(x).reshape(len(x), -1)
+        some = missing.any(1)
+        frames = int(some.argmax()) if some.any() else len(x)
+        if not frames or not missing[frames:].all():
+            raise UserError(
+                f"expected numbers, then NaN to the end, in {self._where(name)}, found NaN at "
+                f"frame {frames} and numbers behind it; {_ONE_TRIAL}"
+                if frames
+                else f"expected numbers in {self._where(name)}, found NaN from the first frame on; "
+                f"{_ONE_TRIAL}"
+            )
+        if not np.isfinite(x[:frames]).all():
+            raise UserError(
+                f"expected finite numbers in {self._where(name)}, found infinity; {_ONE_TRIAL}"
+            )
+        return frames
 
-    def _file(self, name: str, number: int) -> Path:
-        return self.folder / "data" / FOLDERS[name] / f"{number}.npy"
+    def _strings(self, name: str) -> np.ndarray:
+        x = self._load(name)
+        if x.ndim != 1 or x.dtype.kind not in "US":
+            raise UserError(
+                f"expected a list of tier names in {self._where(name)}, found {x.dtype} of shape "
+                f"{x.shape}; {_AGAIN}"
+            )
+        return x.astype(str)
+
+    def _shaped(self, name: str, shape: tuple[int, ...], advice: str) -> np.ndarray:
+        return self._checked(self._load(name), shape, name, advice)
+
+    def _checked(self, x: np.ndarray, shape: tuple[int, ...], name: str, advice: str) -> np.ndarray:
+        if x.shape != shape:
+            raise UserError(
+                f"expected an array of shape {shape} in {self._where(name)}, found {x.shape}; "
+                f"{advice}"
+            )
+        if x.dtype.kind not in "fiu":
+            raise UserError(f"expected numbers in {self._where(name)}, found {x.dtype}; {advice}")
+        return x
+
+    def _load(self, name: str) -> np.ndarray:
+        return _parse(self._files.read(name), self._where(name))
+
+    def _where(self, name: str) -> str:
+        return str(self.source / name)
+
+    def _file(self, field: str, number: int) -> str:
+        return f"data/{FOLDERS[field]}/{number}.npy"
 
 
 def find_sessions(raw: Path) -> list[Path]:
-    """The session folders in ``raw``, or ``raw`` itself if it is one.
+    """The session folders and zips in ``raw``, or ``raw`` itself if it is one.
+
+    A session that lies there in both forms is read from its folder.
 
     Raises:
         UserError: it is neither.
     """
-    if not raw.is_dir():
-        raise UserError(f"expected a folder of recordings at {raw}, found nothing")
-    if (raw / "meta/trials/tiers.npy").exists():
+    if raw.suffix == ".zip" and raw.is_file() or (raw / TIERS_FILE).exists():
         return [raw]
-    found = sorted(p.parents[2] for p in raw.glob("*/meta/trials/tiers.npy"))
+    if not raw.is_dir():
+        raise UserError(f"expected a folder of recordings at {raw}, found nothing; see --help")
+    folders = {p.parents[2].name: p.parents[2] for p in raw.glob(f"*/{TIERS_FILE}")}
+    zips = {p.stem: p for p in raw.glob("*.zip")}
+    found = zips | folders
     if not found:
         raise UserError(
-            f"expected session folders (with meta/trials/tiers.npy) in {raw}, found none; "
-            "name the folder that the release was unzipped to"
+            f"expected session folders (with {TIERS_FILE}) or their zips in {raw}, found none; "
+            "name the folder that the release was fetched to"
         )
-    return found
+    return [found[name] for name in sorted(found)]
 
 
-def convert(
-    raw: Path,
-    out: Path,
-    *,
-    sessions: Sequence[str] | None = None,
-    on_trial: OnTrial = lambda session, done, total: None,
-) -> list[str]:
-    """Convert recordings into a store. Sessions that are complete already are kept.
+class _Folder:
+    """Files of a session folder."""
 
-    Args:
-        raw: a folder of session folders, or one of them.
-        out: the store.
-        sessions: session names, or beginnings of them; all by default.
-        on_trial: told of progress.
+    def __init__(self, path: Path):
+        self._path, self.name = path, path.absolute().name
 
-    Returns:
-        The names of the sessions in the store.
+    def has(self, name: str) -> bool:
+        return (self._path / name).exists()
 
-    Raises:
-        UserError: not a recording, a damaged or odd file, no such session, or a full disk.
-    """
-    folders = find_sessions(raw)
-    if sessions is not None:
-        for wanted in sessions:
-            if not any(f.name.startswith(wanted) for f in folders):
-                names = ", ".join(f.name for f in folders)
-                raise UserError(f"no session {wanted!r} in {raw}; there are: {names}")
-        folders = [f for f in folders if f.name.startswith(tuple(sessions))]
-    out.mkdir(parents=True, exist_ok=True)
-    for folder in folders:
-        convert_session(folder, out, on_trial=on_trial)
-    names = [f.name for f in folders]
-    store_format.finish_store(out, names)
-    return names
+    def numbers(self, folder: str) -> set[int]:
+        """The <i> of every <i>.npy in a folder."""
+        return _numbers(p.name for p in (self._path / folder).glob("*.npy"))
 
-
-def convert_session(
-    folder: Path, out: Path, *, on_trial: OnTrial = lambda session, done, total: None
-) -> None:
-    """Convert one session folder, unless the store has it already."""
-    source = str(folder.absolute())
-    if store_format.is_complete(out, folder.name, source=source):
-        return
-    session = RawSession(folder)
-    try:
+    def read(self, name: str) -> bytes:
         try:
-            _write(session, out, video_dtype="uint8", on_trial=on_trial)
-        except _NotGreyLevels:
-            _write(session, out, video_dtype="float32", on_trial=on_trial)
-    except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
-        if not is_full_disk(error):
-            raise
-        raise UserError(
-            f"no space left in {out} while writing {folder.name}; free some, then run the same "
-            "command again: complete sessions are kept"
-        ) from error
-
-
-class _NotGreyLevels(Exception):
-    """The video has values other than the integers 0..255."""
-
-
-def _write(session: RawSession, out: Path, *, video_dtype: str, on_trial: OnTrial) -> None:
-    numbers, name = session.numbers, session.folder.name
-    frames, labelled, prints = [], [], []
-    moments = {field: _Moments() for field in Trial._fields}
-    with SessionWriter(
-        out,
-        name,
-        trials=len(numbers),
-        frames=session.frames,
-        neurons=len(session.unit_ids),
-        image=(protocol.HEIGHT, protocol.WIDTH),
-        video_dtype=video_dtype,
-        simulated=session.simulated,
-    ) as writer:
-        for row, number in enumerate(numbers):
-            trial, has_response = session.read(number)
-            if video_dtype == "uint8" and not _grey_levels(trial.video):
-                raise _NotGreyLevels
-            n = len(trial.video)
-            rate = session.read_rate(number, n) if session.simulated else None
-            writer.write(row, trial, rate=rate)
-            frames.append(n)
-            labelled.append(has_response)
-            prints.append(_fingerprint(trial.video))
-            if session.tiers[number] == protocol.TRAIN:
-                for field, x in trial._asdict().items():
-                    moments[field].add(x)
-            on_trial(name, row + 1, len(numbers))
-        tiers = session.tiers[numbers]
-        family, clip = _labels(session, tiers, prints)
-        pooled = {
-            f"pooled/{field}_{moment}": value
-            for field, m in moments.items()
-            for moment, value in zip(("mean", "std"), m.result(), strict=True)
-        }
-        writer.finish(
-            TrialTable(numbers, tiers, family, clip, np.array(frames), np.array(labelled)),
-            {
-                "position_um": session.position_um.astype(np.float32),
-                "unit_ids": session.unit_ids,
-                **session.released(),
-                **pooled,
-            },
-            trial_files=len(session.tiers),
-            source=str(session.folder.absolute()),
-        )
-
-
-def _labels(
-    session: RawSession, tiers: np.ndarray, prints: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Stimulus family and clip id of every trial."""
-    if session.simulated:
-        truth = json.loads((session.folder / "truth/trials.json").read_text())
-        row = {number: i for i, number in enumerate(truth["number"])}
-        order = [row[number] for number in session.numbers]
-        return np.array(truth["family"])[order], np.array(truth["clip"])[order]
-    family = np.where([t.endswith("bonus") for t in tiers], UNKNOWN, protocol.NATURAL)
-    return family, _clips_by_content(tiers, prints)
-
-
-def _clips_by_content(tiers: np.ndarray, prints: list[np.ndarray]) -> np.ndarray:
-    """Group the trials of the evaluation tiers that show the same film.
-
-    Train clips are shown once (counts over the ten mice), so each is its own.
-    """
-    clips: list[str] = []
-    known: list[np.ndarray] = []
-    for i, (tier, print_) in enumerate(zip(tiers, prints, strict=True)):
-        if tier == protocol.TRAIN:
-            clips.append(f"train{i:04d}")
-            continue
-        likeness = [float(print_ @ k) for k in known]
-        if not likeness or max(likeness) < SAME_CLIP:
-            known.append(print_)
-            likeness.append(1.0)
-        clips.append(f"clip{int(np.argmax(likeness)):04d}")
-    return np.array(clips)
-
-
-def _fingerprint(video: np.ndarray) -> np.ndarray:
-    """A few frames in coarse blocks, without their mean, of unit norm: [k]."""
-    at = np.linspace(0, len(video) - 1, FINGERPRINT_FRAMES + 2).astype(int)[1:-1]
-    t, h, w = video[at].shape
-    b = FINGERPRINT_BLOCK
-    blocks = video[at].reshape(t, h // b, b, w // b, b).mean((2, 4)).ravel()
-    blocks = blocks - blocks.mean()
-    return blocks / max(np.linalg.norm(blocks), 1e-12)
-
-
-class _Moments:
-    """Mean and std over all frames added, element by element."""
-
-    def __init__(self):
-        self._n, self._sum, self._square = 0, 0.0, 0.0
-
-    def add(self, x: np.ndarray) -> None:
-        x = x.astype(np.float64)
-        self._n += len(x)
-        self._sum = self._sum + x.sum(0)
-        self._square = self._square + (x**2).sum(0)
-
-    def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """[1 ...] each, float32."""
-        if not self._n:
+            return (self._path / name).read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"expected {self._path / name}, which is missing; {_AGAIN}") from None
+        except OSError as error:
             raise UserError(
-                f"expected trials of the tier {protocol.TRAIN!r}, found none: nothing to "
-                "normalise by"
+                f"expected to read {self._path / name}, which failed ({error.strerror}); check its "
+                "permissions and the disk"
+            ) from None
+
+
+class _Zip:
+    """Files of a zipped session folder, as the release is published."""
+
+    def __init__(self, path: Path):
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UserError(
+                f"expected a zip at {path}, which is damaged ({error}); {_AGAIN}"
+            ) from None
+        self._path = path
+        names = [n for n in self._zip.namelist() if not n.startswith("__MACOSX")]
+        tops = [n.removesuffix(TIERS_FILE) for n in names if n.endswith(TIERS_FILE)]
+        if len(tops) != 1:
+            raise UserError(
+                f"expected one session (with {TIERS_FILE}) in {path}, found {len(tops)}; {_AGAIN}"
             )
-        mean = self._sum / self._n
-        std = np.sqrt(np.maximum(self._square / self._n - mean**2, 0))
-        return mean[None].astype(np.float32), std[None].astype(np.float32)
+        self._top = tops[0]
+        self._names = {n.removeprefix(self._top) for n in names if n.startswith(self._top)}
+        self.name = Path(self._top).name or path.stem
+
+    def has(self, name: str) -> bool:
+        return any(n == name or n.startswith(f"{name}/") for n in self._names)
+
+    def numbers(self, folder: str) -> set[int]:
+        """The <i> of every <i>.npy in a folder."""
+        return _numbers(Path(n).name for n in self._names if n.startswith(f"{folder}/"))
+
+    def read(self, name: str) -> bytes:
+        if name not in self._names:
+            raise UserError(f"expected {self._path / name}, which is missing; {_AGAIN}")
+        size = self._zip.getinfo(self._top + name).file_size
+        if size > MOST_BYTES:
+            raise UserError(
+                f"expected {self._path / name} to hold at most {MOST_BYTES:,} bytes, it says "
+                f"{size:,}: not a recording; {_AGAIN}"
+            )
+        try:
+            return self._zip.read(self._top + name)
+        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:
+            raise UserError(
+                f"expected {self._path / name}, which is damaged ({error}); {_AGAIN}"
+            ) from None
+
+
+def _numbers(names: Iterable[str]) -> set[int]:
+    stems = (name.removesuffix(".npy") for name in names if name.endswith(".npy"))
+    return {int(stem) for stem in stems if stem.isdigit()}
+
+
+def _parse(data: bytes, where: str) -> np.ndarray:
+    """The array of a .npy file, without a copy; objects are refused, never unpickled."""
+    try:
+        file = io.BytesIO(data)
+        version = np.lib.format.read_magic(file)
+        header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = header(file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        size = int(np.prod(shape, dtype=np.int64))
+        x = np.frombuffer(data, dtype, count=size, offset=file.tell())
+        return x.reshape(shape, order="F" if fortran else "C")
+    except (ValueError, EOFError, KeyError) as error:
+        raise UserError(
+            f"expected a NumPy array in {where}, which is damaged ({error}); {_AGAIN}"
+        ) from None
 
 
 def _grey_levels(video: np.ndarray) -> bool:
     return bool((video == np.clip(np.rint(video), 0, 255)).all())
-
-
-def _leading_numbers(x: np.ndarray) -> int:
-    """How many leading frames of [T ...] hold no NaN."""
-    missing = np.isnan(x).reshape(len(x), -1).any(1)
-    return int(missing.argmax()) if missing.any() else len(x)
-
-
-def _checked(x: np.ndarray, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    if x.shape != shape:
-        raise UserError(
-            f"expected an array of shape {shape} in {path}, found {x.shape}; "
-            "fetch that session again"
-        )
-    return x
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"expected {path}, which is missing; fetch that session again") from None
-    except (ValueError, EOFError) as error:
-        raise UserError(
-            f"expected a NumPy array in {path}, which is damaged ({error}); fetch it again"
-        ) from None

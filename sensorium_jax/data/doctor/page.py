@@ -1,0 +1,160 @@
+"""A diagnosis for people: on the terminal, and as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import struct
+import zlib
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import rich.box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sensorium_jax.data.doctor.findings import ERROR, NOTE, WARNING, Diagnosis, Finding
+from sensorium_jax.files import whole_file
+
+COLOURS = {ERROR: "bold red", WARNING: "yellow", NOTE: "dim"}
+SHORT = {  # tiers, as column headers
+    "train": "train",
+    "oracle": "oracle",
+    "live_test_main": "live",
+    "final_test_main": "final",
+    "live_test_bonus": "live+",
+    "final_test_bonus": "final+",
+}
+MOST_ALIKE = 5  # findings of one mouse that begin with the same words
+
+
+def show(diagnosis: Diagnosis, console: Console) -> None:
+    """Print it."""
+    table = Table(
+        title=diagnosis.path,
+        caption="T: frames of an array. live+, final+: the out-of-domain tiers.",
+        title_justify="left",
+        caption_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
+    header, rows = _counts(diagnosis)
+    for name in header:
+        table.add_column(name, justify="left" if name == header[0] else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    if rows:
+        console.print(table)
+    for finding in _condensed(diagnosis):
+        level = Text(finding.level, style=COLOURS[finding.level])
+        console.print(level, Text(f"{finding.where}: {finding.what}"), soft_wrap=True)
+    console.print(_verdict(diagnosis), highlight=False)
+
+
+def write(diagnosis: Diagnosis, path: Path) -> None:
+    """Write it as a page."""
+    header, rows = _counts(diagnosis)
+    body = [
+        f"<h1>{html.escape(diagnosis.path)}</h1>",
+        f"<p><strong>{html.escape(_verdict(diagnosis))}</strong></p>",
+        _html_table(header, rows),
+        "<h2>Findings</h2>",
+        *(
+            f'<p class="{finding.level}"><b>{finding.level}</b> {html.escape(finding.where)}: '
+            f"{html.escape(finding.what)}</p>"
+            for finding in _condensed(diagnosis)
+        ),
+        "<h2>What the mice saw</h2>",
+        *map(_stills, diagnosis.sessions),
+    ]
+    with whole_file(path) as beside:
+        beside.write_text(_PAGE.replace("BODY", "\n".join(body)), encoding="utf-8")
+
+
+def _counts(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
+    """A row a mouse: neurons, frames, trials by tier, type of the responses."""
+    header = ["mouse", "neurons", "T", *SHORT.values(), "type"]
+    rows = []
+    for mouse in diagnosis.sessions:
+        counts = [mouse.neurons, mouse.frames, *(mouse.tiers()[tier] for tier in SHORT)]
+        name = mouse.name.partition("-Video-")[0].removeprefix("dynamic")
+        rows.append([name, *map(str, counts), mouse.types["response"]])
+    return header, rows
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    counts = [f"{len(diagnosis.of(level))} {level}s" for level in (ERROR, WARNING, NOTE)]
+    return f"{len(diagnosis.sessions)} mice, {', '.join(counts)}"
+
+
+def _condensed(diagnosis: Diagnosis) -> Iterable[Finding]:
+    """By level; of many alike in one mouse only the first few."""
+    for level in (ERROR, WARNING, NOTE):
+
+        def kind(finding: Finding) -> tuple[str, str]:
+            return finding.where.partition(",")[0], finding.what.partition(" ")[0]
+
+        for _, alike in groupby(sorted(diagnosis.of(level), key=kind), key=kind):
+            alike = list(alike)
+            yield from alike[:MOST_ALIKE]
+            if len(alike) > MOST_ALIKE:
+                where = alike[0].where.partition(",")[0]
+                yield Finding(level, where, f"... and {len(alike) - MOST_ALIKE} like these")
+
+
+def _html_table(header: list[str], rows: list[list[str]]) -> str:
+    def line(cells: list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    lines = [line(header, "th"), *(line(row, "td") for row in rows)]
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def _stills(mouse) -> str:
+    figures = [
+        f'<figure><img src="data:image/png;base64,{base64.b64encode(_png(still)).decode()}" '
+        f'alt="a frame"><figcaption>{html.escape(family)}: {mouse.families()[family]} trials'
+        "</figcaption></figure>"
+        for family, still in sorted(mouse.examples.items())
+    ]
+    return f"<h3>{html.escape(mouse.name)}</h3><div class='stills'>{''.join(figures)}</div>"
+
+
+def _png(grey: np.ndarray) -> bytes:
+    """A PNG of grey levels uint8 [H W]."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    height, width = grey.shape
+    lines = b"".join(b"\0" + row.tobytes() for row in np.ascontiguousarray(grey))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Recordings examined</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; }
+h1 { font-size: 1.3rem; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #8886; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; }
+.error b { color: #d33; } .warning b { color: #b80; } .note { opacity: .75; }
+.stills { display: flex; flex-wrap: wrap; gap: 1rem; }
+figure { margin: 0; } img { width: 192px; image-rendering: pixelated; display: block; }
+figcaption { font-size: .85rem; }
+</style></head><body>
+BODY
+</body></html>
+"""
