@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sensorium_jax.data.convert import Options, convert
+from sensorium_jax.data.format import open_store
 from sensorium_jax.errors import one_line
 
 
@@ -34,6 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped. Run the same command again to go on.", file=sys.stderr)
         return 130
+    for session in open_store(Path(flags.out)).sessions:
+        if error := session.provenance["float16_error"]:
+            print(
+                f"{session.name}: float16 is off by {error['relative_rms']:.1e} of the responses' "
+                f"root mean square, {error['largest']:.2g} at most"
+            )
     print(f"{len(names)} sessions in {flags.out}")
     return 0
 

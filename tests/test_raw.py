@@ -567,8 +567,9 @@ def load_program():
 def test_program_converts_chosen_sessions(raw, tmp_path, capsys):
     name = sorted(p.name for p in raw.iterdir())[1]
     flags = ["--raw", str(raw), "--out", str(tmp_path), "--sessions", name[:12]]
-    assert load_program().main(flags) == 0
-    assert "1 sessions in" in capsys.readouterr().out
+    assert load_program().main([*flags, "--response", "float16"]) == 0
+    out = capsys.readouterr().out
+    assert "1 sessions in" in out and "float16 is off by" in out
     assert [s.name for s in store_format.open_store(tmp_path).sessions] == [name]
 
 

@@ -57,7 +57,8 @@ def family(video: np.ndarray, *, tier: str) -> str:
 
 
 def _family(video: np.ndarray) -> str:
-    change = _change(video)
+    video = video.astype(np.float32)  # sums of bytes are slow
+    change = np.abs(np.diff(video, axis=0, prepend=video[:1])).mean((1, 2))
     if len(_flashes(video)) >= FLASHES:
         return protocol.NATURAL_IMAGES
     if _steps(change):
@@ -77,7 +78,7 @@ def stills(video: np.ndarray) -> np.ndarray:
     They stand at fixed times, but for flashes in the middle of each, as blanks vary in length from
     repeat to repeat.
     """
-    flashes = _flashes(video)
+    flashes = _flashes(video.astype(np.float32))
     if len(flashes) >= FLASHES:
         at = np.array([(first + last) // 2 for first, last in flashes[:STILLS]])
     else:
@@ -131,12 +132,6 @@ def _coarse(stills: np.ndarray) -> np.ndarray:
     n, h, w = stills.shape
     b = BLOCK_PX
     return stills.reshape(n, h // b, b, w // b, b).mean((2, 4), dtype=np.float32).ravel()
-
-
-def _change(video: np.ndarray) -> np.ndarray:
-    """Mean absolute change from the frame before, [T]; 0 at the first frame."""
-    step = np.abs(np.diff(video.astype(np.float32), axis=0)).mean((1, 2))
-    return np.concatenate([[0], step])
 
 
 def _flashes(video: np.ndarray) -> list[tuple[int, int]]:

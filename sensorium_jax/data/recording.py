@@ -19,8 +19,8 @@ from sensorium_jax.data import labels
 from sensorium_jax.data.format import Trial, TrialTable
 from sensorium_jax.errors import UserError
 
-READERS = 4  # threads
-TRIALS_AHEAD = 6  # in memory at once, at most: 0.2 GB of a mouse of the release
+READERS = 2  # threads; tensorstore compresses in others
+TRIALS_AHEAD = 4  # in memory at once, at most: some 40 MB each for a mouse of the release
 OnTrial = Callable[[str, int, int], None]  # session, trials done, trials in all
 
 

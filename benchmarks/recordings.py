@@ -1,0 +1,218 @@
+"""One mouse of the release's size: converting it, and reading random crops of it.
+
+    python benchmarks/recordings.py [--neurons 8000] [--train 14] [--rounds 5]
+
+A simulated mouse, float64 as the release's new mice, of a few trials (a real one has 700). First
+the conversion, against its floors: reading the raw files, and compressing the finished arrays.
+Then training's reads: random 80-frame crops from the store against the public loaders' way, which
+reads the four whole .npy files of a trial, casts and crops them; and against the starter kit's,
+which also normalises the whole arrays, frame by frame, and looks for their first NaN. All ways in
+turn, medians over rounds; once with all files in the page cache, and once read from the disk, as a
+release of 148 GB is on most machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from sensorium_jax import protocol, simulate
+from sensorium_jax.data import raw, recording
+from sensorium_jax.data.convert import Options, convert
+from sensorium_jax.data.format import SessionWriter, Trial, open_store
+
+CROP_FRAMES, CROPS = 80, 40
+
+
+def main() -> None:
+    """Make the mouse, measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--neurons", type=int, default=8000)
+    parser.add_argument("--train", type=int, default=14, help="train trials; 10 more are made")
+    parser.add_argument("--rounds", type=int, default=5)
+    flags = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory() as place:
+        place = Path(place)
+        console.print("simulating ...")
+        plan = simulate.SessionPlan("F", flags.neurons, flags.train, 1, 2, 1, 1)
+        folder = simulate.write_session(place / "raw", plan, dtype="float64")
+        shutil.rmtree(folder / "truth")  # as in a real recording
+        console.print(conversion(folder, place, flags.rounds))
+        console.print(crops(folder, place / "float32", flags.rounds))
+
+
+def conversion(folder: Path, place: Path, rounds: int) -> Table:
+    """Seconds, bytes and memory of the conversion, beside what it cannot do without."""
+    session = raw.RawSession(folder)
+    files = [p for field in raw.FOLDERS.values() for p in (folder / "data" / field).iterdir()]
+    raw_bytes = sum(p.stat().st_size for p in files)
+    seen = list(recording.trials(session, session.numbers))
+    ways = {
+        "read the raw files": lambda: [p.read_bytes() for p in files],
+        "compress finished arrays": lambda: compress(session, seen, place / "compressed"),
+        "convert, float32": lambda: convert(folder, fresh(place / "float32")),
+        "convert, float16": lambda: convert(
+            folder, fresh(place / "float16"), options=Options(response="float16")
+        ),
+    }
+    seconds = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds[name].append(timed(way))
+    table = Table(title=f"{len(seen)} trials, {len(session.unit_ids)} neurons, float64")
+    for column in ("", "s", "range", "MB/s of raw", "ms a trial", "store / raw"):
+        table.add_column(column, justify="right" if table.columns else "left")
+    for name, times in seconds.items():
+        middle = statistics.median(times)
+        size = ""
+        if name.startswith("convert"):
+            size = f"{stored_bytes(place / name.split()[-1]) / raw_bytes:.3f}"
+        table.add_row(
+            name,
+            f"{middle:.2f}",
+            f"{min(times):.2f}-{max(times):.2f}",
+            f"{raw_bytes / middle / 1e6:.0f}",
+            f"{1e3 * middle / len(seen):.0f}",
+            size,
+        )
+    table.caption = f"peak memory of a process that converts: {peak_memory(folder, place):.0f} MiB"
+    return table
+
+
+def crops(folder: Path, store: Path, rounds: int) -> Table:
+    """Trials a second of random crops: from the store, from whole files, and normalised on top."""
+    session = open_store(store).sessions[0]
+    recorded = raw.RawSession(folder).released()
+    rng = np.random.default_rng(0)
+    rows = rng.choice(np.flatnonzero(session.trials.tier == protocol.TRAIN), CROPS)
+    starts = rng.integers(0, protocol.CLIP_FRAMES - CROP_FRAMES, CROPS)
+
+    def from_store() -> None:
+        for row, start in zip(rows, starts, strict=True):
+            session.read(int(row), start, start + CROP_FRAMES)
+
+    def files(row: int) -> list[Path]:
+        number = session.trials.number[row]
+        return [folder / "data" / field / f"{number}.npy" for field in raw.FOLDERS.values()]
+
+    def from_files() -> None:
+        for row, start in zip(rows, starts, strict=True):
+            for path in files(row):
+                np.load(path).astype(np.float32)[..., start : start + CROP_FRAMES].copy()
+
+    def like_the_starter_kit() -> None:
+        for row, start in zip(rows, starts, strict=True):
+            whole = {}
+            for field, path in zip(raw.FOLDERS, files(row), strict=True):
+                x = np.moveaxis(np.load(path), -1, 0)
+                mean, std = (recorded[f"{field}_{m}"] for m in ("mean", "std"))
+                whole[field] = x / std if field in ("response", "behavior") else (x - mean) / std
+            end = min(len(x) - np.isnan(x).reshape(len(x), -1).any(1).sum() for x in whole.values())
+            for x in whole.values():
+                x[:end][start : start + CROP_FRAMES].astype(np.float32)
+
+    ways = {
+        "crops from the store": (from_store, list(store.rglob("c/*"))),
+        "whole .npy files": (from_files, list(folder.glob("data/*/*.npy"))),
+        "like the starter kit": (like_the_starter_kit, list(folder.glob("data/*/*.npy"))),
+    }
+    table = Table(title=f"{CROPS} random crops of {CROP_FRAMES} frames, one reader")
+    for column in ("", "cached, trials/s", "store is faster", "from disk, trials/s", "store ..."):
+        table.add_column(column, justify="right" if table.columns else "left")
+    seconds = {name: {True: [], False: []} for name in ways}
+    for cached in (True, False):
+        for _ in range(rounds):
+            for name, (way, touched) in ways.items():
+                if not cached:
+                    forget(touched)
+                seconds[name][cached].append(timed(way))
+    first = seconds["crops from the store"]
+    for name, times in seconds.items():
+        cells = []
+        for cached in (True, False):
+            ratios = [t / own for t, own in zip(times[cached], first[cached], strict=True)]
+            cells.append(f"{CROPS / statistics.median(times[cached]):.1f}")
+            cells.append(
+                f"{statistics.median(ratios):.1f}x ({min(ratios):.1f}-{max(ratios):.1f})"
+                if name != "crops from the store"
+                else ""
+            )
+        table.add_row(name, *cells)
+    return table
+
+
+def forget(paths: list[Path]) -> None:
+    """Drop files from the page cache, as a release that does not fit in memory would be."""
+    for path in paths:
+        if path.is_file():
+            file = os.open(path, os.O_RDONLY)
+            os.fsync(file)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+
+
+def compress(session: raw.RawSession, seen: list, place: Path) -> None:
+    """Write trials that are ready, and nothing else."""
+    with SessionWriter(
+        fresh(place),
+        session.name,
+        trials=len(seen),
+        frames=session.frames,
+        neurons=len(session.unit_ids),
+        image=(protocol.HEIGHT, protocol.WIDTH),
+        video_dtype="uint8",
+        response_dtype="float32",
+        simulated=False,
+    ) as writer:
+        for row, one in enumerate(seen):
+            writer.write(row, Trial(*one.trial))
+        writer._wait()
+
+
+def peak_memory(folder: Path, place: Path) -> float:
+    """Largest resident set, MiB, of a process that converts the mouse."""
+    program = (
+        "import re, sys; from pathlib import Path; from sensorium_jax.data.convert import convert;"
+        "convert(Path(sys.argv[1]), Path(sys.argv[2]));"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
+    )
+    command = [sys.executable, "-c", program, folder, fresh(place / "memory")]
+    root = Path(__file__).parents[1]
+    return int(subprocess.run(command, check=True, cwd=root, capture_output=True).stdout) / 1024
+
+
+def stored_bytes(store: Path) -> int:
+    """Bytes of the trials in a store."""
+    fields = [d for name in Trial._fields for d in store.glob(f"*/{name}")]
+    return sum(p.stat().st_size for d in fields for p in d.rglob("*") if p.is_file())
+
+
+def fresh(place: Path) -> Path:
+    """An empty place."""
+    shutil.rmtree(place, ignore_errors=True)
+    return place
+
+
+def timed(way) -> float:
+    """Seconds that a call takes."""
+    began = time.perf_counter()
+    way()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
