@@ -11,6 +11,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.data import labels
+from sensorium_jax.data.doctor import published
 from sensorium_jax.data.doctor.findings import (
     ERROR,
     NOTE,
@@ -63,7 +64,7 @@ def examine(
                 found += _labels(recording, mouse)
         if raw is not None:
             found += _bit_for_bit(recording, raw, on_trial)
-    found += _shared(mice)
+    found += [*_shared(mice), *published.labels(mice)]
     return Diagnosis(str(path), tuple(mice), tuple(found))
 
 

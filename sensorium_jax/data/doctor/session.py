@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.data import labels, release
+from sensorium_jax.data import labels
+from sensorium_jax.data.doctor import published
 from sensorium_jax.data.doctor.findings import ERROR, NOTE, WARNING, Examined, Finding
 from sensorium_jax.data.format import TrialTable
 from sensorium_jax.data.recording import OnTrial, Recording, SeenTrial, Survey, outcomes
@@ -54,7 +55,7 @@ def examine_session(
     found += [
         *_table(recording.name, table),
         *_neurons(recording.name, neurons),
-        *_against_release(recording, table),
+        *published.counts(recording, table),
         *_statistics(recording, survey),
     ]
     shape = len(recording.unit_ids), recording.frames
@@ -127,43 +128,6 @@ def _neurons(name: str, neurons: Neurons) -> Iterator[Finding]:
         if count:
             text = f"{count} of {len(neurons.low)} neurons are {what}"
             yield Finding(WARNING, name, f"{text}; they score 0 and lower every mean")
-
-
-def _against_release(recording: Recording, table: TrialTable) -> Iterator[Finding]:
-    """A mouse of the release against what is known of it; simulated ones may be thinned out."""
-    known = release.known(recording.name)
-    if recording.simulated:
-        yield Finding(NOTE, recording.name, "simulated: nothing found here is true of a mouse")
-    elif known is None:
-        text = "not one of the release's ten mice: its counts are compared with nothing"
-        yield Finding(NOTE, recording.name, text)
-    if known is None:
-        return
-    level = NOTE if recording.simulated else ERROR
-    comparisons = {"length of the time axis": (known.frames, recording.frames)}
-    if not recording.simulated:
-        comparisons["neurons"] = (known.neurons, len(recording.unit_ids))
-    for tier in protocol.TIERS:
-        left_out = release.CORRUPT.get(known.letter)
-        expected = (known.trials.tier == tier) & (
-            (known.trials.number != left_out) | np.isin(left_out, recording.numbers)
-        )
-        comparisons[f"{tier} trials"] = int(expected.sum()), int((table.tier == tier).sum())
-    for what, (expected, found) in comparisons.items():
-        if expected != found:
-            text = f"expected {expected} {what}, as published, found {found}"
-            yield Finding(level, recording.name, f"{text}; fetch that session again")
-    row = {number: i for i, number in enumerate(known.trials.number.tolist())}
-    both = [(i, row[n]) for i, n in enumerate(table.number.tolist()) if n in row]
-    here, there = map(np.array, zip(*both, strict=True)) if both else ([], [])
-    for what in ("family", "frames", "labelled"):
-        differ = np.flatnonzero(getattr(table, what)[here] != getattr(known.trials, what)[there])
-        if len(differ):
-            first = table.number[here][differ[0]]
-            found, expected = (getattr(t, what) for t in (table, known.trials))
-            text = f"{what} of {len(differ)} trials is not as published: trial {first} is "
-            text += f"{found[here][differ[0]]}, not {expected[there][differ[0]]}"
-            yield Finding(WARNING, recording.name, text)
 
 
 def _statistics(recording: Recording, survey: Survey) -> Iterator[Finding]:
