@@ -205,8 +205,8 @@ def test_half_precision_is_near_and_says_how_near(mouse, tmp_path):
     for row, number in enumerate(session.trials.number):
         x = recorded(mouse, "response", number)
         y = session.read(row, 0, len(x)).response
-        assert y.dtype == np.float32
-        errors.append(x - y)
+        assert y.dtype == np.float16
+        errors.append(x - y.astype(np.float32))
         values.append(x)
     error, value = np.concatenate(errors), np.concatenate(values)
     said = session.provenance["float16_error"]

@@ -177,16 +177,16 @@ class _Rounding:
         self._error = self._square = self._signal = 0.0
 
     def add(self, response: np.ndarray, *, where: str) -> None:
-        highest = float(np.abs(response).max(initial=0))
+        highest = float(max(response.max(), -response.min()))
         if highest > np.finfo(np.float16).max:
             raise UserError(
                 f"expected responses within float16's range of 65504 in {where}, found {highest}; "
                 "store them as float32"
             )
         error = response - response.astype(np.float16)
-        self._error = max(self._error, float(np.abs(error).max(initial=0)))
-        self._square += float(np.square(error, dtype=np.float64).sum())
-        self._signal += float(np.square(response, dtype=np.float64).sum())
+        self._error = max(self._error, float(error.max()), float(-error.min()))
+        self._square += float(np.vdot(error, error))
+        self._signal += float(np.vdot(response, response))
 
     def report(self) -> dict[str, float] | None:
         """The largest error, and the root mean square error over that of the responses."""

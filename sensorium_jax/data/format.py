@@ -41,7 +41,7 @@ STORE_FILE, SESSION_FILE = "store.json", "meta.json"
 FIELDS = ("video", "behavior", "pupil_center", "response")
 KINDS = ("released", "framewise", "pooled")
 CHUNK_FRAMES = 25
-ZSTD_LEVEL, LZ4_LEVEL = 3, 5
+ZSTD_LEVEL, LZ4_LEVEL = 3, 1
 AGAIN = "run data_prep/sensorium_2023.py again with the same --raw and --out to finish it"
 
 
@@ -88,8 +88,7 @@ class Session:
     def read(self, row: int, start: int, stop: int) -> Trial:
         """Frames ``start`` to ``stop`` of the trial at ``row`` of the table."""
         futures = [self._array(f)[row, start:stop].read() for f in Trial._fields]
-        trial = Trial(*(f.result() for f in futures))
-        return trial._replace(response=trial.response.astype(np.float32, copy=False))
+        return Trial(*(f.result() for f in futures))
 
     def read_rate(self, row: int, start: int, stop: int) -> np.ndarray:
         """The true rate of a simulated mouse: [T N]."""

@@ -150,7 +150,7 @@ def _bit_for_bit(recording: StoredSession, raw: Path, on_trial: OnTrial) -> Iter
         for field, x in stored.trial._asdict().items():
             y = getattr(expected.trial, field)
             if field == "response":
-                y = y.astype(recording.types()["response"]).astype(np.float32)
+                y = y.astype(recording.types()["response"])
             if x.shape != y.shape or not np.array_equal(x, y):
                 wrong += 1
                 text = f"{field} of trial {number} is not that of {source.source}"
