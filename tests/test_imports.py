@@ -23,7 +23,7 @@ ALLOWED = {
     "losses": {"types"},
     "metrics": set(),
     "report": set(),
-    "stimuli": {"protocol", "stimuli"},
+    "stimuli": {"protocol", "errors", "files", "stimuli"},
     "model": {"types"},
     "optim": set(),
     "data": LEAVES | {"data"},

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from sensorium_jax import protocol, stimuli
-from sensorium_jax.stimuli import artificial
+from sensorium_jax.stimuli import DriftingGabor, GaussianDots, PinkNoise, RandomDots
+from sensorium_jax.stimuli.gabor import GaborCondition
+from sensorium_jax.stimuli.pink_noise import PinkNoiseCondition
+from sensorium_jax.stimuli.random_dots import RandomDotsCondition
 
 # Published clip lengths: benchmark metadata, valid frames of each family.
 FRAMES = {
@@ -43,43 +46,45 @@ def changes(video):
 
 
 def test_gaussian_dots_hold_for_nine_frames():
-    moved = np.flatnonzero(changes(stimuli.gaussian_dots(np.random.default_rng(0)))) + 1
+    video, _ = stimuli.make_clip(GaussianDots(), np.random.default_rng(0))
+    moved = np.flatnonzero(changes(video)) + 1
     np.testing.assert_array_equal(moved, np.arange(9, 315, 9))
 
 
-@pytest.mark.parametrize(
-    "make, length", [(stimuli.pink_noise, 27), (stimuli.drifting_gabor, 25)], ids=["noise", "gabor"]
-)
-def test_segments_begin_where_published(make, length):
-    change = changes(make(np.random.default_rng(0)))
+@pytest.mark.parametrize("family, length", [(PinkNoise(), 27), (DriftingGabor(), 25)])
+def test_segments_begin_where_published(family, length):
+    change = changes(stimuli.make_clip(family, np.random.default_rng(0)).video)
     boundary = np.arange(length - 1, len(change), length)
     assert change[boundary].min() > 1.2 * np.delete(change, boundary).max()
 
 
 def test_dots_of_full_coherence_all_move_one_way():
-    video = artificial._kinematogram(np.random.default_rng(0), 0.0, 1.0, 1.0).astype(np.float32)
+    condition = RandomDotsCondition(0.0, 1.0, 1.0)
+    video = RandomDots().segment(condition, np.random.default_rng(0))
     forth = (video[1:] * np.roll(video[:-1], 1, axis=2)).sum()
     back = (video[1:] * np.roll(video[:-1], -1, axis=2)).sum()
     assert forth > 2 * back
 
 
 def test_gabor_drifts_in_its_direction():
-    video = artificial._gabor(90.0, 12.0, 2.0)  # upwards: towards row 0
+    video = DriftingGabor().segment(GaborCondition(90.0, 12.0, 2.0), None)  # upwards: towards row 0
     up, down = (np.sum(video[1:] * np.roll(video[:-1], step, axis=1)) for step in (-1, 1))
     assert up > down
 
 
 def test_pink_noise_is_oriented_across_its_motion():
-    video = artificial._drifting_noise(np.random.default_rng(0), 0.0)  # rightwards: upright stripes
+    video = PinkNoise().segment(
+        PinkNoiseCondition(0.0), np.random.default_rng(0)
+    )  # rightwards: upright stripes
     dy, dx = np.diff(video, axis=1).std(), np.diff(video, axis=2).std()
     assert dx > 2 * dy
 
 
 def test_flashed_images_follow_grey_blanks():
-    video = stimuli.natural_images(np.random.default_rng(0))
+    video = stimuli.clip(protocol.NATURAL_IMAGES, np.random.default_rng(0))
     blank = video.std((1, 2)) == 0
     starts = np.flatnonzero(np.diff(blank.astype(int)) == -1)
-    assert blank[0] and not blank[-1] and len(starts) == artificial.FLASH_IMAGES
+    assert blank[0] and not blank[-1] and len(starts) == 10
     assert 12 * 10 <= blank.sum() <= 18 * 10
     image = slice(starts[0] + 1, starts[0] + 15)
     contrast = video[image].std((1, 2))

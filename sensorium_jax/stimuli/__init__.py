@@ -1,35 +1,61 @@
-"""Stimuli made on the spot, at the benchmark's size and frame rate, each uint8 [T H W].
+"""Stimuli made on the spot, at the benchmark's size and frame rate.
 
-``natural.py`` makes surrogates of the natural movies, ``artificial.py`` the five out-of-domain
-families. Both take a NumPy generator and nothing that must be downloaded.
+``natural.py`` makes surrogates of the natural movies; the five out-of-domain families have a file
+each, with every parameter named and adjustable:
+
+    gabor = stimuli.DriftingGabor(frequencies_hz=(2.0,))
+    video, segments = stimuli.make_clip(gabor, np.random.default_rng(0))
+    clips = stimuli.make_set(gabor, rng)     # every condition once
+
+``estimate.py`` measures from frames what was drawn, ``pictures.py`` shows it, and
+``python -m sensorium_jax.stimuli`` writes both for all families.
 """
 
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.stimuli.artificial import (
-    OOD,
-    drifting_gabor,
-    gaussian_dots,
-    natural_images,
-    pink_noise,
-    random_dots,
-)
+from sensorium_jax.stimuli.gabor import DriftingGabor
+from sensorium_jax.stimuli.gaussian_dots import GaussianDots
 from sensorium_jax.stimuli.natural import natural_clip, natural_image
+from sensorium_jax.stimuli.natural_images import NaturalImages
+from sensorium_jax.stimuli.pink_noise import PinkNoise
+from sensorium_jax.stimuli.random_dots import RandomDots
+from sensorium_jax.stimuli.screen import (
+    Family,
+    Segment,
+    Stimulus,
+    degrees_per_px,
+    make_clip,
+    make_set,
+)
 
 __all__ = [
     "OOD",
+    "DriftingGabor",
+    "Family",
+    "GaussianDots",
+    "NaturalImages",
+    "PinkNoise",
+    "RandomDots",
+    "Segment",
+    "Stimulus",
     "clip",
-    "drifting_gabor",
-    "gaussian_dots",
+    "degrees_per_px",
+    "make_clip",
+    "make_set",
     "natural_clip",
     "natural_image",
-    "natural_images",
-    "pink_noise",
-    "random_dots",
 ]
+
+OOD: dict[str, Family] = {
+    protocol.GABOR: DriftingGabor(),
+    protocol.PINK_NOISE: PinkNoise(),
+    protocol.RDK: RandomDots(),
+    protocol.GAUSSIAN_DOTS: GaussianDots(),
+    protocol.NATURAL_IMAGES: NaturalImages(),
+}
 
 
 def clip(family: str, rng: np.random.Generator) -> np.ndarray:
     """A clip of ``protocol.NATURAL`` or of one of ``protocol.OOD_FAMILIES``, uint8 [T H W]."""
-    return natural_clip(rng) if family == protocol.NATURAL else OOD[family](rng)
+    return natural_clip(rng) if family == protocol.NATURAL else make_clip(OOD[family], rng).video

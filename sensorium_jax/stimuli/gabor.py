@@ -1,0 +1,96 @@
+"""Drifting Gabors: a patch of grating in the middle of the screen.
+
+Sources: [A] trial metadata of the ten mice, anaflom/sensorium; [CL] templates fitted to the frames,
+bryanlimy/ViV1T-closed-loop, whose units are half heights of the screen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax.errors import UserError
+from sensorium_jax.stimuli import screen
+
+HALF_HEIGHT_PX = (protocol.HEIGHT - 1) / 2
+SEGMENT_FRAMES = 25  # [A]
+
+
+class GaborCondition(NamedTuple):
+    """What one segment shows."""
+
+    direction_deg: float
+    wavelength_px: float
+    frequency_hz: float
+
+
+@dataclass(frozen=True)
+class DriftingGabor:
+    """Clips of drifting Gabors.
+
+    Attributes:
+        directions_deg: eight [A].
+        wavelengths_px: three [A]: 3.2, 6.7, 11.4 [CL].
+        frequencies_hz: three [A]: 0.64, 1.8, 4.4 [CL].
+        sigma_px: of the Gaussian window [CL].
+        center_px: x, y of the patch; the middle of the screen [CL].
+        contrast: of the grating; the full range [CL].
+        segments: in a clip [A].
+        segment_frames: of a segment [A].
+        clips: of a set; they show the 72 conditions once [A].
+    """
+
+    directions_deg: tuple[float, ...] = tuple(range(0, 360, 45))
+    wavelengths_px: tuple[float, ...] = tuple(HALF_HEIGHT_PX * x for x in (0.18, 0.38, 0.65))
+    frequencies_hz: tuple[float, ...] = tuple(
+        protocol.WIDTH * cycles * protocol.FRAME_RATE_HZ / (SEGMENT_FRAMES - 1)
+        for cycles in (0.008, 0.022, 0.055)
+    )
+    sigma_px: float = 0.3 * HALF_HEIGHT_PX
+    center_px: tuple[float, float] = ((protocol.WIDTH - 1) / 2, (protocol.HEIGHT - 1) / 2)
+    contrast: float = 1.0
+    segments: int = 12
+    segment_frames: int = SEGMENT_FRAMES
+    clips: int = 6
+
+    def __post_init__(self):
+        screen.check_positive(self, "wavelengths_px", "frequencies_hz", "sigma_px", "contrast")
+        screen.check_positive(self, "segments", "segment_frames", "clips")
+        if min(self.wavelengths_px) <= 2:
+            raise UserError(
+                f"expected wavelengths of more than 2 pixels, got {min(self.wavelengths_px):g}: "
+                "finer gratings cannot be drawn"
+            )
+        if max(self.frequencies_hz) >= screen.NYQUIST_HZ:
+            raise UserError(
+                f"expected frequencies below {screen.NYQUIST_HZ:g} Hz, got "
+                f"{max(self.frequencies_hz):g}: faster ones seem to drift backwards"
+            )
+        screen.check_clip(self, self.segments)
+
+    @property
+    def conditions(self) -> tuple[GaborCondition, ...]:
+        """Every direction at every wavelength and frequency."""
+        axes = product(self.directions_deg, self.wavelengths_px, self.frequencies_hz)
+        return tuple(GaborCondition(*condition) for condition in axes)
+
+    def draw(self, rng: np.random.Generator) -> tuple[GaborCondition, ...]:
+        """Different conditions for one clip."""
+        conditions = self.conditions
+        shown = rng.choice(len(conditions), self.segments, replace=False)
+        return tuple(conditions[i] for i in shown)
+
+    def segment(self, condition: GaborCondition, rng: np.random.Generator) -> np.ndarray:
+        """Contrast of one drifting Gabor [T H W]; nothing is random."""
+        y, x = screen.grid_px()
+        y, x = y - self.center_px[1], x - self.center_px[0]
+        along_y, along_x = screen.unit_vector(condition.direction_deg)
+        space = (y * along_y + x * along_x) / condition.wavelength_px  # cycles
+        frame = np.arange(self.segment_frames)[:, None, None]
+        time = frame * condition.frequency_hz / protocol.FRAME_RATE_HZ
+        window = np.exp(-(y**2 + x**2) / (2 * self.sigma_px**2))
+        return self.contrast * window * np.cos(2 * np.pi * (space - time))

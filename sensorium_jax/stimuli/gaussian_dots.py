@@ -1,0 +1,70 @@
+"""Gaussian dots: one black or white spot at a time, somewhere on a grid.
+
+Sources: [A] trial metadata of the ten mice, anaflom/sensorium; [CL] measured on the frames,
+bryanlimy/ViV1T-closed-loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax.stimuli import screen
+
+
+class GaussianDotsCondition(NamedTuple):
+    """What one segment shows."""
+
+    x_px: float
+    y_px: float
+    contrast: float  # -1 black, 1 white
+
+
+@dataclass(frozen=True)
+class GaussianDots:
+    """Clips of Gaussian dots.
+
+    Attributes:
+        x_px: columns of the grid [CL].
+        y_px: rows of the grid [CL].
+        contrasts: of the spots: black and white [A].
+        sigma_px: of the spots; half maximum at 4.5 to 5 pixels from the centre [CL].
+        segments: in a clip [A].
+        segment_frames: of a segment [A].
+        clips: of a set; they show the 210 conditions once [A].
+    """
+
+    x_px: tuple[float, ...] = tuple(np.linspace(9, 54, 15).tolist())
+    y_px: tuple[float, ...] = tuple(np.linspace(8, 27, 7).tolist())
+    contrasts: tuple[float, ...] = (-1.0, 1.0)
+    sigma_px: float = float(4.75 / np.sqrt(2 * np.log(2)))
+    segments: int = 35
+    segment_frames: int = 9
+    clips: int = 6
+
+    def __post_init__(self):
+        screen.check_positive(self, "sigma_px", "segments", "segment_frames", "clips")
+        screen.check_clip(self, self.segments)
+
+    @property
+    def conditions(self) -> tuple[GaussianDotsCondition, ...]:
+        """Every place in every contrast."""
+        axes = product(self.x_px, self.y_px, self.contrasts)
+        return tuple(GaussianDotsCondition(*condition) for condition in axes)
+
+    def draw(self, rng: np.random.Generator) -> tuple[GaussianDotsCondition, ...]:
+        """Different conditions for one clip."""
+        conditions = self.conditions
+        shown = rng.choice(len(conditions), self.segments, replace=False)
+        return tuple(conditions[i] for i in shown)
+
+    def segment(self, condition: GaussianDotsCondition, rng: np.random.Generator) -> np.ndarray:
+        """Contrast of one spot that stands still [T H W]; nothing is random."""
+        y, x = screen.grid_px()
+        squared = (y - condition.y_px) ** 2 + (x - condition.x_px) ** 2
+        frame = condition.contrast * np.exp(-squared / (2 * self.sigma_px**2))
+        return np.broadcast_to(frame, (self.segment_frames, protocol.HEIGHT, protocol.WIDTH))

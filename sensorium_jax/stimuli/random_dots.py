@@ -1,0 +1,100 @@
+"""Random dot kinematograms: dots of which a share moves one way, the others each its own.
+
+Source: [A] trial metadata of the ten mice, anaflom/sensorium. Coherences, speeds and the dots'
+number, size and lifetime are not published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax.errors import UserError
+from sensorium_jax.stimuli import screen
+
+
+class RandomDotsCondition(NamedTuple):
+    """What one segment shows."""
+
+    direction_deg: float
+    coherence: float  # share of the dots that move in the direction
+    speed_px: float  # a frame
+
+
+@dataclass(frozen=True)
+class RandomDots:
+    """Clips of random dot kinematograms, half of the dots black, half white.
+
+    Attributes:
+        directions_deg: eight trajectories [A].
+        coherences: two [A]; values chosen.
+        speeds_px: two, a frame [A]; values chosen.
+        dots: on the screen; chosen.
+        radius_px: of a dot; chosen.
+        lifetime_frames: after which a dot starts elsewhere; chosen.
+        contrast: of the dots; chosen.
+        segments: in a clip [A].
+        segment_frames: of a segment [A].
+        clips: of a set; they show the 32 conditions once [A].
+    """
+
+    directions_deg: tuple[float, ...] = tuple(range(0, 360, 45))
+    coherences: tuple[float, ...] = (0.5, 1.0)
+    speeds_px: tuple[float, ...] = (0.5, 1.2)
+    dots: int = 40
+    radius_px: float = 1.8
+    lifetime_frames: int = 20
+    contrast: float = 1.0
+    segments: int = 4
+    segment_frames: int = 60
+    clips: int = 8
+
+    def __post_init__(self):
+        screen.check_positive(self, "speeds_px", "dots", "radius_px", "lifetime_frames", "contrast")
+        screen.check_positive(self, "segments", "segment_frames", "clips")
+        if not self.coherences or min(self.coherences) < 0 or max(self.coherences) > 1:
+            raise UserError(f"expected coherences from 0 to 1, got {self.coherences}; change them")
+        screen.check_clip(self, self.segments)
+
+    @property
+    def conditions(self) -> tuple[RandomDotsCondition, ...]:
+        """Every direction at every coherence and speed."""
+        axes = product(self.directions_deg, self.coherences, self.speeds_px)
+        return tuple(RandomDotsCondition(*condition) for condition in axes)
+
+    def draw(self, rng: np.random.Generator) -> tuple[RandomDotsCondition, ...]:
+        """Different conditions for one clip."""
+        conditions = self.conditions
+        shown = rng.choice(len(conditions), self.segments, replace=False)
+        return tuple(conditions[i] for i in shown)
+
+    def segment(self, condition: RandomDotsCondition, rng: np.random.Generator) -> np.ndarray:
+        """Contrast of one kinematogram [T H W]."""
+        angles = np.where(
+            rng.random(self.dots) < condition.coherence,
+            condition.direction_deg,
+            rng.uniform(0, 360, self.dots),
+        )
+        velocity = condition.speed_px * np.stack(screen.unit_vector(angles), axis=-1)  # [dots 2]
+        # A dot lives, then starts elsewhere; births are spread over time.
+        frame = np.arange(self.segment_frames)[:, None]
+        age = rng.integers(0, self.lifetime_frames, self.dots) + frame
+        life, age = divmod(age, self.lifetime_frames)  # [T dots]
+        size = np.array([protocol.HEIGHT, protocol.WIDTH])
+        births = rng.uniform(0, size, (life.max() + 1, self.dots, 2))
+        position = births[life, np.arange(self.dots)] + age[..., None] * velocity
+        return self.contrast * self._discs(position % size)
+
+    def _discs(self, position: np.ndarray) -> np.ndarray:
+        """Black and white discs at ``position`` [T dots 2] y, x -> contrast [T H W]."""
+        y, x = screen.grid_px()
+        video = np.zeros((len(position), protocol.HEIGHT, protocol.WIDTH), np.float32)
+        for dot in range(self.dots):
+            dy = y[None] - position[:, dot, 0, None, None]  # [T H 1]
+            dx = x[None] - position[:, dot, 1, None, None]  # [T 1 W]
+            video[dy**2 + dx**2 < self.radius_px**2] = 1.0 if dot % 2 else -1.0
+        return video
