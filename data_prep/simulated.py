@@ -4,48 +4,132 @@
 
 makes three mice (about 1.1 GB, some twenty seconds) to try the whole package on, without any
 download. Convert the folders as you would the real recording.
+
+    python data_prep/simulated.py --out RAW --structure release --mice A,F --neurons 50
+
+makes mice with the whole trial table of the release, and with response moments, selectivity, places
+and behaviour like those of the real ones. --train, --clips and --repeats leave out trials. Stopped
+half-way, the same command again goes on: complete mice are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sensorium_jax import protocol, simulate
-from sensorium_jax.errors import one_line
+from sensorium_jax.errors import UserError, one_line
+from sensorium_jax.simulate import release as release_like
+
+SMALL, RELEASE = "small", "release"
+NEURONS = 50  # of a mouse with the release's structure
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; 0 when the mice are written, 2 for bad input."""
+    flags = _parser().parse_args(argv)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     try:
-        for path in _write(_parser().parse_args(argv)):
-            print(path)
+        with Progress(*columns, TimeRemainingColumn()) as progress:
+            write = _write_small if flags.structure == SMALL else _write_release
+            paths = write(flags, progress)
     except Exception as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped: complete mice are kept.", file=sys.stderr)
+        return 130
+    for path in paths:
+        print(path)
     return 0
 
 
-def _write(flags: argparse.Namespace) -> list:
-    letters = tuple(flags.mice.split(","))
+def _write_small(flags: argparse.Namespace, progress: Progress) -> list[Path]:
+    _refuse(flags, "clips", "repeats")
+    if flags.neurons == "all":
+        raise UserError(f"expected a number of neurons, got 'all'; add --structure {RELEASE}")
+    letters = tuple((flags.mice or "A,B,C").split(","))
     demo = {plan.letter: plan.neurons for plan in simulate.DEMO}
     default = max(demo.values())
-    neurons = flags.neurons or [demo.get(letter, default) for letter in letters]
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        task = progress.add_task("trials", total=None)
-        return simulate.write_recording(
+    task = progress.add_task("trials", total=None)
+    return simulate.write_recording(
+        flags.out,
+        seed=flags.seed,
+        letters=letters,
+        neurons=flags.neurons or [demo.get(letter, default) for letter in letters],
+        train=72 if flags.train is None else flags.train,
+        dtype=flags.dtype or "float32",
+        withhold=flags.withhold,
+        on_trial=lambda done, total: progress.update(task, completed=done, total=total),
+    )
+
+
+def _write_release(flags: argparse.Namespace, progress: Progress) -> list[Path]:
+    _refuse(flags, "dtype", "withhold")
+    letters = tuple((flags.mice or ",".join(protocol.SESSIONS)).split(","))
+    neurons = NEURONS if flags.neurons is None else flags.neurons
+    neurons = None if neurons == "all" else neurons
+    thinning = release_like.Thinning(flags.train, flags.clips, flags.repeats)
+    counts = _announce(Path(flags.out), letters, neurons, thinning, flags.seed)
+    tasks = [
+        progress.add_task(f"mouse {letter}", total=count)
+        for letter, count in zip(letters, counts, strict=True)
+    ]
+    paths = []
+    for letter, count, task in zip(letters, counts, tasks, strict=True):
+        path = release_like.write_session(
             flags.out,
-            seed=flags.seed,
-            letters=letters,
+            letter,
             neurons=neurons,
-            train=flags.train,
-            dtype=flags.dtype,
-            withhold=flags.withhold,
-            on_trial=lambda done, total: progress.update(task, completed=done, total=total),
+            thinning=thinning,
+            seed=flags.seed,
+            on_trial=lambda done, total, task=task: progress.update(task, completed=done),
         )
+        progress.update(task, completed=count)  # which a mouse that was kept did not say
+        paths.append(path)
+    return paths
+
+
+def _announce(out: Path, letters, neurons, thinning, seed) -> list[int]:
+    """Say what will be written; the number of trials of every mouse."""
+    for letter in letters:
+        release_like.check(letter, neurons=neurons, thinning=thinning, seed=seed)
+    counts = [len(release_like.kept_rows(letter, thinning)) for letter in letters]
+    new = [x for x in letters if not (out / release_like.session_name(x)).exists()]
+    needed = sum(
+        release_like.disk_bytes(letter, neurons=neurons, thinning=thinning) for letter in new
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out).free
+    print(
+        f"{len(letters)} mice, {sum(counts):,} trials; {needed / 1e9:.2g} GB to write to {out}, "
+        f"{free / 1e9:.0f} GB free"
+    )
+    if needed > free:
+        raise UserError(
+            f"expected {needed / 1e9:.1f} GB of free space in {out}, found {free / 1e9:.1f} GB; "
+            "free some, or write fewer --mice, --neurons or --train trials"
+        )
+    return counts
+
+
+def _refuse(flags: argparse.Namespace, *names: str) -> None:
+    """Options that mean nothing for this structure."""
+    other = RELEASE if flags.structure == SMALL else SMALL
+    for name in names:
+        if getattr(flags, name):
+            raise UserError(
+                f"expected --{name} with --structure {other} only, got it with {flags.structure}; "
+                "leave it out"
+            )
+
+
+def _neurons(text: str) -> int | str:
+    return text if text == "all" else int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,21 +138,48 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--out", required=True, metavar="RAW", help="folder for the session folders")
+    add(
+        "--structure",
+        choices=(SMALL, RELEASE),
+        default=SMALL,
+        help="small: a few trials, and neurons that a small model learns in minutes (default); "
+        "release: the real mice's trial table and distributions",
+    )
     add("--seed", type=int, default=0, help="equal seeds give equal bytes (default 0)")
     add(
         "--mice",
-        default="A,B,C",
         help=f"letters of {','.join(protocol.OOD_ASSIGNMENT)}; they choose the out-of-domain "
-        "families (default A,B,C)",
+        f"families (default A,B,C, and all ten with --structure {RELEASE})",
     )
-    add("--neurons", type=int, help="neurons of every mouse (default 96, 112, 128)")
-    add("--train", type=int, default=72, help="train trials of every mouse (default 72)")
     add(
+        "--neurons",
+        type=_neurons,
+        metavar="N",
+        help=f"neurons of every mouse, a number (default 96, 112, 128, and {NEURONS} with "
+        f"--structure {RELEASE}) or, there, all: as many as the real mouse has",
+    )
+    add(
+        "--train",
+        type=int,
+        metavar="N",
+        help=f"train trials of every mouse (default 72, and all with --structure {RELEASE})",
+    )
+    release = parser.add_argument_group(f"with --structure {RELEASE} only")
+    release.add_argument(
+        "--clips",
+        type=int,
+        metavar="N",
+        help="clips of every family in every tier but train (default all); pairs share them",
+    )
+    release.add_argument(
+        "--repeats", type=int, metavar="N", help="trials of every such clip (default all)"
+    )
+    small = parser.add_argument_group(f"with --structure {SMALL} only")
+    small.add_argument(
         "--dtype",
-        default="float32",
         help="of the arrays: float32, as the release's old mice, or float64 (default float32)",
     )
-    add(
+    small.add_argument(
         "--withhold",
         action="store_true",
         help="zero the responses of the test tiers, as for the release's new mice",

@@ -27,9 +27,7 @@ ALLOWED = {
     "model": {"types"},
     "optim": set(),
     "data": LEAVES | {"data"},
-    "simulated_behavior": {"protocol"},
-    "simulated_neurons": {"protocol", "stimuli", "simulated_behavior"},
-    "simulate": {"protocol", "stimuli", "errors", "simulated_behavior", "simulated_neurons"},
+    "simulate": LEAVES | {"stimuli", "simulate", "data"},
     "demo": DATA,
     "parallel": {"model", "losses", "types", "errors", "nn"},
     "evaluate": LEAVES | ABOVE | {"data"},
@@ -46,11 +44,7 @@ ALLOWED = {
     "torch_import": LEAVES
     | {"torch_import", "cores", "readouts", "shifters", "nn", "model", "weights"},
 }
-NO_JAX = (DATA - {"types"}) | {
-    "simulated_behavior",
-    "simulated_neurons",
-    "demo",
-}  # types: for checkers only
+NO_JAX = (DATA - {"types"}) | {"demo"}  # types: for checkers only
 
 
 def imports(path):

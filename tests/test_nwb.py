@@ -47,7 +47,11 @@ def write(path, *, images=None, rate=30.0, timestamps=None, places="columns", **
     series = pynwb.image.ImageSeries(
         name="movie",
         unit="levels",
-        **({"external_file": ["x.avi"], "format": "external", "num_samples": 9} if external else {"data": images}),
+        **(
+            {"external_file": ["x.avi"], "format": "external", "num_samples": 9}
+            if external
+            else {"data": images}
+        ),
         **clock,
     )
     if change.get("film", True):

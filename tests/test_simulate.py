@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensorium_jax import protocol, simulate, simulated_behavior, simulated_neurons, stimuli
+from sensorium_jax import protocol, simulate, stimuli
 from sensorium_jax.errors import UserError
+from sensorium_jax.simulate import neurons as cells
+from sensorium_jax.simulate.behavior import make_behavior
 
 PLAN = simulate.SessionPlan(
     "A", neurons=17, train=5, clips=1, repeats=2, ood_clips=1, ood_repeats=2
@@ -27,7 +29,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def population():
-    return simulated_neurons.make_population(40, seed=1)
+    return cells.make_population(40, seed=1)
 
 
 def load(session, field, number):
@@ -158,14 +160,12 @@ def test_withheld_responses_are_zero_to_the_end(session, tmp_path):
 def test_truth_follows_from_the_files(session):
     """The stored truth is the model run on the stored inputs."""
     stored = np.load(session / "truth/neurons.npz")
-    rate_of = simulated_neurons.make_rate(simulated_neurons.Population(**stored))
+    rate_of = cells.make_rate(cells.Population(**stored))
     number = next(n for n, (tier, _, _) in trials(session).items() if tier == protocol.ORACLE)
     video, behavior, pupil = (
         load(session, field, number)[..., :300] for field in ("videos", "behavior", "pupil_center")
     )
-    rate = simulated_neurons.smooth(
-        rate_of(np.moveaxis(video, -1, 0).astype(np.uint8), behavior, pupil)
-    )
+    rate = cells.smooth(rate_of(np.moveaxis(video, -1, 0).astype(np.uint8), behavior, pupil))
     truth = np.load(session / "truth/rate" / f"{number}.npy")[:, :300]
     np.testing.assert_allclose(rate.T, truth, rtol=1e-2, atol=1e-2)
 
@@ -173,32 +173,26 @@ def test_truth_follows_from_the_files(session):
 def example(population, *, frames=300, seed=0):
     rng = np.random.default_rng(seed)
     video = stimuli.natural_clip(rng, frames=frames)
-    return video, *simulated_behavior.make_behavior(rng, frames, population.pupil_center_mean)
+    return video, *make_behavior(rng, frames, population.pupil_center_mean)
 
 
 def test_expected_response_is_the_rate(population):
-    events = simulated_neurons.make_rate(population)(*example(population, frames=80))
+    events = cells.make_rate(population)(*example(population, frames=80))
     rng = np.random.default_rng(0)
     draws = 2000
-    trials = [
-        simulated_neurons.draw_response(rng, events, population.noise_scale) for _ in range(draws)
-    ]
+    trials = [cells.draw_response(rng, events, population.noise_scale) for _ in range(draws)]
     error = np.std(trials, axis=0) / np.sqrt(draws)
-    z = (np.mean(trials, axis=0) - simulated_neurons.smooth(events)) / error
-    busy = (
-        simulated_neurons.smooth(events) > population.noise_scale / 10
-    )  # where z is nearly normal
+    z = (np.mean(trials, axis=0) - cells.smooth(events)) / error
+    busy = cells.smooth(events) > population.noise_scale / 10  # where z is nearly normal
     assert busy.mean() > 0.1
     assert abs(z[busy].mean()) < 0.15 and 0.8 < z[busy].std() < 1.2
 
 
 def test_reliability_is_spread_as_in_recordings(population):
-    rate_of, rng = simulated_neurons.make_rate(population), np.random.default_rng(0)
+    rate_of, rng = cells.make_rate(population), np.random.default_rng(0)
     events = [rate_of(*example(population, seed=seed)) for seed in range(20)]
-    response = [
-        simulated_neurons.draw_response(rng, e, population.noise_scale)[50:] for e in events
-    ]
-    truth = [simulated_neurons.smooth(e)[50:] for e in events]
+    response = [cells.draw_response(rng, e, population.noise_scale)[50:] for e in events]
+    truth = [cells.smooth(e)[50:] for e in events]
     pairs = zip(np.concatenate(truth).T, np.concatenate(response).T, strict=True)
     correlation = np.array([np.corrcoef(a, b)[0, 1] for a, b in pairs])
     assert 0.5 < correlation.mean() < 0.7
@@ -207,12 +201,10 @@ def test_reliability_is_spread_as_in_recordings(population):
 
 def test_rate_is_causal(population):
     video, behavior, pupil = example(population)
-    rate_of = simulated_neurons.make_rate(population)
+    rate_of = cells.make_rate(population)
     changed = video.copy()
     changed[150:] = 255 - changed[150:]
-    before, after = (
-        simulated_neurons.smooth(rate_of(v, behavior, pupil)) for v in (video, changed)
-    )
+    before, after = (cells.smooth(rate_of(v, behavior, pupil)) for v in (video, changed))
     np.testing.assert_allclose(before[:150], after[:150], rtol=1e-5)
     assert np.abs(before[150:] - after[150:]).mean() > 0.1 * before.mean()
 
@@ -222,9 +214,9 @@ def test_time_matters(population):
     present = np.zeros_like(population.temporal)
     present[0, 0] = 1
     static = replace(population, temporal=present, directionality=0 * population.directionality)
-    rate_of, static_rate_of = map(simulated_neurons.make_rate, (population, static))
+    rate_of, static_rate_of = map(cells.make_rate, (population, static))
     recordings = [example(population, seed=seed) for seed in range(4)]
-    truth = np.concatenate([simulated_neurons.smooth(rate_of(*r))[50:] for r in recordings])
+    truth = np.concatenate([cells.smooth(rate_of(*r))[50:] for r in recordings])
     guess = np.concatenate([static_rate_of(*r)[50:] for r in recordings])
     pairs = zip(truth.T, guess.T, strict=True)
     assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]) < 0.85
@@ -235,11 +227,11 @@ def test_running_and_pupil_act_only_through_their_gains(population):
     resting, aroused = behavior.copy(), behavior.copy()
     resting[1], aroused[1] = 0, 20
     resting[0], aroused[0] = 40, 60
-    rate_of = simulated_neurons.make_rate(population)
+    rate_of = cells.make_rate(population)
     ratio = rate_of(video, aroused, pupil) / rate_of(video, resting, pupil)
     assert np.median(ratio) > 1.3
     none = 0 * population.running_gain
-    rate_of = simulated_neurons.make_rate(replace(population, running_gain=none, pupil_gain=none))
+    rate_of = cells.make_rate(replace(population, running_gain=none, pupil_gain=none))
     np.testing.assert_array_equal(rate_of(video, aroused, pupil), rate_of(video, resting, pupil))
 
 
@@ -248,7 +240,7 @@ def test_receptive_fields_follow_the_gaze(population):
     video, behavior, _ = example(population)
     rest = np.repeat(population.pupil_center_mean[:, None], 300, axis=1)
     moved = rest + np.array([[3.0], [0.0]]) / population.gaze_px  # three pixels to the right
-    rate_of = simulated_neurons.make_rate(population)
+    rate_of = cells.make_rate(population)
     inner = np.abs(population.center_px[:, 0] - 32) < 10  # away from the screen's edges
     still = rate_of(video, behavior, rest)[50:, inner]
     together = rate_of(np.roll(video, 3, axis=2), behavior, moved)[50:, inner]
@@ -258,12 +250,12 @@ def test_receptive_fields_follow_the_gaze(population):
 
 
 def test_neurons_prefer_their_direction():
-    base = simulated_neurons.make_population(20, seed=2)
+    base = cells.make_population(20, seed=2)
     population = replace(base, directionality=np.ones(20), is_complex=np.ones(20, bool))
     behavior, pupil = np.array([[48.0], [0.0]]), population.pupil_center_mean[:, None]
     y, x = np.mgrid[:36, :64]
     preferred, opposite = [], []
-    rate_of = simulated_neurons.make_rate(population)
+    rate_of = cells.make_rate(population)
     for n in range(20):
         angle = np.deg2rad(population.direction_deg[n])
         space = (x * np.cos(angle) - y * np.sin(angle)) / population.wavelength_px[n]

@@ -4,10 +4,11 @@ Running and pupil size modulate them and gaze carries them about: they are built
 layers that this package fits.
 
     rate(video, behavior, pupil_center) = smooth(gain * (baseline + amplitude * drive))
-    response = smooth(gamma-distributed events whose mean is the unsmoothed rate)
+    response = smooth(random events whose mean is the unsmoothed rate)
 
 Smoothing is linear, so ``rate`` is exactly the expected response, and the truth that a perfect
-model would predict.
+model would predict. ``make_population`` draws neurons that small models can learn; those of
+``calibration.py`` are fitted to the released mice and use the optional fields.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from sensorium_jax import protocol, stimuli
-from sensorium_jax.simulated_behavior import (
+from sensorium_jax.simulate.behavior import (
     PUPIL_CENTER_MEAN,
     PUPIL_SIZE_MEAN,
     PUPIL_SIZE_STD,
@@ -85,14 +86,29 @@ class Population:
     amplitude: np.ndarray  # [N] response units
     noise_scale: np.ndarray  # [N] variance over mean of an event, response units
 
+    # Of calibrated neurons only.
+    exponent: np.ndarray | None = None  # [N] of the drive; without: 1
+    cross_share: np.ndarray | None = None  # [N] share of energy across the preferred orientation
+    event_spread: np.ndarray | None = None  # [N] std of log event size; without: gamma events
+    kernel: np.ndarray | None = None  # [K] calcium smoothing, unit sum; without: exponential
+
 
 def make_population(neurons: int, *, seed: int | tuple[int, ...] = 0) -> Population:
     """Draw ``neurons`` neurons and scale them so that natural movies give the release's moments."""
     rng = np.random.default_rng(seed)
+    drawn = draw_population(rng, neurons)
+    mean = MEAN_RESPONSE * rng.lognormal(-0.08, 0.4, neurons)
+    low, high = RELIABILITY
+    reliability = low + (high - low) * rng.beta(2.2, 1.8, neurons)
+    return _calibrate(rng, drawn, mean, reliability)
+
+
+def draw_population(rng, neurons: int) -> Population:
+    """Neurons with filters and places, but amplitude and noise of one, and no baseline."""
     position_um = _positions(rng, neurons)
     sigma_px = rng.uniform(*SIGMA_PX, neurons)
     frequency_hz = rng.uniform(*FREQUENCY_HZ, neurons)
-    drawn = Population(
+    return Population(
         unit_ids=1 + np.sort(rng.permutation(int(UNITS_SEGMENTED * neurons) + 2)[:neurons]),
         position_um=position_um,
         center_px=retinotopy(position_um) + rng.normal(0, SCATTER_PX, (neurons, 2)),
@@ -113,17 +129,18 @@ def make_population(neurons: int, *, seed: int | tuple[int, ...] = 0) -> Populat
         amplitude=np.ones(neurons),
         noise_scale=np.ones(neurons),
     )
-    mean = MEAN_RESPONSE * rng.lognormal(-0.08, 0.4, neurons)
-    low, high = RELIABILITY
-    reliability = low + (high - low) * rng.beta(2.2, 1.8, neurons)
-    return _calibrate(rng, drawn, mean, reliability)
 
 
-def retinotopy(position_um: np.ndarray) -> np.ndarray:
-    """Smooth map from cortical x, y [N 3] to receptive field centres [N 2] x, y in pixels."""
+def retinotopy(
+    position_um: np.ndarray, *, extent_px: tuple[float, float] = RETINOTOPY_PX
+) -> np.ndarray:
+    """Smooth map from cortical x, y [N 3] to receptive field centres [N 2] x, y in pixels.
+
+    The origin of ``position_um`` is the middle of the cortical field, which covers ``extent_px``.
+    """
     x, y = (position_um[:, :2] / FIELD_UM).T  # -0.5 .. 0.5
-    center_x = WIDTH / 2 + RETINOTOPY_PX[0] * (0.95 * x + 0.2 * y + 0.15 * x * y)
-    center_y = HEIGHT / 2 + RETINOTOPY_PX[1] * (0.95 * y - 0.2 * x + 0.15 * x**2)
+    center_x = WIDTH / 2 + extent_px[0] * (0.95 * x + 0.2 * y + 0.15 * x * y)
+    center_y = HEIGHT / 2 + extent_px[1] * (0.95 * y - 0.2 * x + 0.15 * x**2)
     return np.stack([center_x, center_y], axis=-1)
 
 
@@ -161,7 +178,7 @@ def _calibrate(rng, population: Population, mean: np.ndarray, reliability: np.nd
         video = stimuli.natural_clip(rng)
         behavior, pupil_center = make_behavior(rng, len(video), population.pupil_center_mean)
         driven.append(smooth(rate_of(video, behavior, pupil_center))[protocol.SKIP_FRAMES :])
-        spontaneous.append(smooth(_gain(population, behavior))[protocol.SKIP_FRAMES :])
+        spontaneous.append(smooth(behavior_gain(population, behavior))[protocol.SKIP_FRAMES :])
     driven, spontaneous = np.concatenate(driven), np.concatenate(spontaneous)
     baseline = BASELINE_SHARE * driven.mean(axis=0)
     signal = driven + baseline * spontaneous
@@ -179,7 +196,10 @@ def make_rate(population: Population) -> Callable[..., np.ndarray]:
     It takes video uint8 [T H W], behavior [2 T] and pupil_center [2 T], and returns [T N] float32,
     response units a frame before calcium smoothing: apply ``smooth`` for the expected response.
     """
-    filters = _spatial_filters(population)  # [HW 2N]
+    filters, crossed = _spatial_filters(population), None  # [HW 2N]
+    if population.cross_share is not None:
+        across = replace(population, direction_deg=population.direction_deg + 90)
+        crossed = _spatial_filters(across)
     pools = _pool_weights(population)  # [hw 2N]
     lowpass = _lowpass()
     simple = ~population.is_complex
@@ -189,16 +209,23 @@ def make_rate(population: Population) -> Callable[..., np.ndarray]:
     def rate(video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray) -> np.ndarray:
         shift = population.gaze_px * (pupil_center - population.pupil_center_mean[:, None])
         image = (look(video, shift) - np.float32(VIDEO_MEAN)) / np.float32(VIDEO_STD)
-        even, odd = np.split(image.reshape(len(image), -1) @ filters, 2, axis=1)  # [T N]
+        light = image.reshape(len(image), -1)
+        even, odd = np.split(light @ filters, 2, axis=1)  # [T N]
         first = _convolve(even, temporal[0]) - directionality * _convolve(odd, temporal[1])
         second = _convolve(odd, temporal[0]) + directionality * _convolve(even, temporal[1])
         energy = first**2 + second**2
         energy[:, simple] = 2 * np.maximum(first[:, simple], 0) ** 2
+        if crossed is not None:
+            even, odd = np.split(light @ crossed, 2, axis=1)
+            across = _convolve(even, temporal[0]) ** 2 + _convolve(odd, temporal[0]) ** 2
+            energy += population.cross_share.astype(np.float32) * (across - energy)
         center, around = np.split(_local_variance(image, pools), 2, axis=1)  # [T N]
         pool = _convolve(center + population.surround.astype(np.float32) * around, lowpass)
         drive = energy / (SEMI_SATURATION**2 + POOL_SHARE * pool + energy)
+        if population.exponent is not None:
+            drive **= population.exponent.astype(np.float32)
         expected = population.baseline + population.amplitude * drive
-        return (_gain(population, behavior) * expected).astype(np.float32)
+        return (behavior_gain(population, behavior) * expected).astype(np.float32)
 
     return rate
 
@@ -221,25 +248,55 @@ def look(video: np.ndarray, shift_px: np.ndarray) -> np.ndarray:
     return seen[:, :, :-1] + right_share * (seen[:, :, 1:] - seen[:, :, :-1])
 
 
-def smooth(events: np.ndarray) -> np.ndarray:
-    """Calcium-like smoothing of [T N]: causal, exponential, of unit area."""
+def smooth(events: np.ndarray, kernel: np.ndarray | None = None) -> np.ndarray:
+    """Calcium-like smoothing of [T N]: causal, of unit area, exponential unless ``kernel`` [K]."""
+    if kernel is not None:
+        return _convolve(events, kernel.astype(events.dtype)[:, None])
     keep = np.exp(-1 / CALCIUM_FRAMES)
     weights = np.array([1 - keep]), np.array([1, -keep])
     return lfilter(*(w.astype(events.dtype) for w in weights), events, axis=0)
 
 
-def draw_response(rng, events: np.ndarray, noise_scale: np.ndarray) -> np.ndarray:
-    """One noisy trial: response [T N] float32 whose expectation is ``smooth(events)``.
+def draw_response(
+    rng,
+    events: np.ndarray,
+    noise_scale: np.ndarray,
+    *,
+    event_spread: np.ndarray | None = None,
+    kernel: np.ndarray | None = None,
+) -> np.ndarray:
+    """One noisy trial: response [T N] float32 whose expectation is ``smooth(events, kernel)``.
 
-    Events are gamma-distributed with mean ``events`` [T N] and variance ``noise_scale`` [N] times
-    the mean. A residue of zero mean makes silent frames a little negative, as in the release.
+    A frame's sum of events has mean ``events`` [T N] and variance ``noise_scale`` [N] times the
+    mean. It is gamma-distributed, or, where there is an ``event_spread`` [N], the sum of a Poisson
+    number of events of log-normal size. A residue of zero mean makes silent frames a little
+    negative, as in the release.
     """
-    scale = noise_scale.astype(np.float32)
-    noisy = rng.standard_gamma(events / scale, dtype=np.float32) * scale
-    return smooth(noisy) + np.float32(RESIDUE) * rng.standard_normal(events.shape, np.float32)
+    if event_spread is None:
+        scale = noise_scale.astype(np.float32)
+        noisy = rng.standard_gamma(events / scale, dtype=np.float32) * scale
+    else:
+        noisy = _bursts(rng, events, noise_scale, event_spread)
+    residue = np.float32(RESIDUE) * rng.standard_normal(events.shape, np.float32)
+    return smooth(noisy, kernel) + residue
 
 
-def _gain(population: Population, behavior: np.ndarray) -> np.ndarray:
+def _bursts(rng, events, noise_scale, event_spread) -> np.ndarray:
+    """Sums of a Poisson number of log-normal events, float32 [T N].
+
+    With sizes s, a sum has variance over mean E[s^2] / E[s] = E[s] * exp(spread^2).
+    """
+    size = noise_scale * np.exp(-(event_spread**2))  # [N] mean
+    counts = rng.poisson(events / size)
+    at = np.repeat(np.arange(counts.size), counts.ravel())
+    neuron = at % counts.shape[1]
+    spread = event_spread[neuron]
+    sizes = size[neuron] * np.exp(spread * rng.standard_normal(len(at)) - spread**2 / 2)
+    sums = np.bincount(at, weights=sizes, minlength=counts.size)
+    return sums.reshape(counts.shape).astype(np.float32)
+
+
+def behavior_gain(population: Population, behavior: np.ndarray) -> np.ndarray:
     """Multiplicative gain [T N] from pupil size and running speed, behavior [2 T]."""
     pupil = np.clip((behavior[0] - PUPIL_SIZE_MEAN) / PUPIL_SIZE_STD, -2, 2)[:, None]
     running = (behavior[1] / (behavior[1] + SPEED_HALF))[:, None]

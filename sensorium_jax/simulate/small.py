@@ -1,14 +1,12 @@
 """Simulated mice: recordings in the release's raw layout, from neurons whose truth is known.
 
-``write_session`` writes one mouse, ``write_recording`` several. The neurons and the behaviour are
-those of ``simulated_neurons`` and ``simulated_behavior``.
+``write_session`` writes one mouse, ``write_recording`` several: small ones that a model learns in
+minutes.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,19 +15,12 @@ import numpy as np
 
 from sensorium_jax import protocol, stimuli
 from sensorium_jax.errors import UserError
-from sensorium_jax.simulated_behavior import make_behavior
-from sensorium_jax.simulated_neurons import (
-    Population,
-    draw_response,
-    make_population,
-    make_rate,
-    smooth,
-)
+from sensorium_jax.simulate import layout
+from sensorium_jax.simulate.layout import Script, Trial
+from sensorium_jax.simulate.neurons import make_population
 
 VERSION = 1  # raise it whenever the same seed would give another recording
 
-_FIELDS = ("videos", "responses", "behavior", "pupil_center")  # folders of the release
-JITTER_SHARE = 0.03  # of pixels one grey level off, so that repeats differ as in the release
 GAP_SHARE = 0.02  # of file numbers without a file: tier "none"
 
 
@@ -51,16 +42,6 @@ class SessionPlan:
 
 
 DEMO = (SessionPlan("A", 96), SessionPlan("B", 112), SessionPlan("C", 128))
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One file number of a session."""
-
-    number: int
-    tier: str
-    family: str
-    clip: str
 
 
 def write_recording(
@@ -144,18 +125,8 @@ def write_session(
         UserError: for sizes below one, an unknown letter or dtype, or a folder already there.
     """
     _check(out, plan, seed=seed, dtype=dtype)
-    final = Path(out) / session_name(plan.letter)
-    partial = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        _write(partial, plan, seed=seed, dtype=dtype, withhold=withhold, on_trial=on_trial)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if final.exists():
-        final.rmdir()
-    partial.rename(final)
-    return final
+    script = _script(plan, seed=seed, dtype=dtype, withhold=withhold)
+    return layout.write(script, Path(out) / session_name(plan.letter), on_trial=on_trial)
 
 
 def session_name(letter: str) -> str:
@@ -187,41 +158,23 @@ def _check(out: str | os.PathLike, plan: SessionPlan, *, seed: int, dtype: str) 
         )
 
 
-def _write(folder: Path, plan: SessionPlan, *, seed, dtype, withhold, on_trial) -> None:
-    """Write the whole session into ``folder``, which is not yet the final one."""
+def _script(plan: SessionPlan, *, seed: int, dtype: str, withhold: bool) -> Script:
     mouse = ord(plan.letter)
-    population = make_population(plan.neurons, seed=(seed, mouse, 0))
-    rate_of = make_rate(population)
     tiers, trials = _schedule(plan, np.random.default_rng((seed, mouse, 1)))
     videos = _clips(trials, (seed, mouse, 2))  # clip -> uint8 [T H W]
-    longest = max(map(len, videos.values()))
-    for name in (*_FIELDS, "rate"):
-        (folder / ("truth" if name == "rate" else "data") / name).mkdir(parents=True)
-
-    for done, trial in enumerate(trials, start=1):
-        rng = np.random.default_rng((seed, mouse, 3, trial.number))
-        video = _jitter(rng, videos[trial.clip])
-        behavior, pupil_center = make_behavior(rng, len(video), population.pupil_center_mean)
-        events = rate_of(video, behavior, pupil_center)  # [T N]
-        response = draw_response(rng, events, population.noise_scale).T
-        hidden = withhold and trial.tier in protocol.TEST_TIERS
-        # A withheld response is zero to the end of the array, where the others are NaN.
-        recorded = np.zeros((plan.neurons, longest)) if hidden else response
-        arrays = (np.moveaxis(video, 0, -1), recorded, behavior, pupil_center)
-        for name, array in zip(_FIELDS, arrays, strict=True):
-            np.save(folder / "data" / name / f"{trial.number}.npy", _pad(array, longest, dtype))
-        truth = _pad(smooth(events).T, longest, "float32")
-        np.save(folder / "truth" / "rate" / f"{trial.number}.npy", truth)
-        if on_trial:
-            on_trial(done, len(trials))
-
-    _write_meta(folder, population, tiers)
-    _write_truth(folder, population, trials)
-    train = [trial.number for trial in trials if trial.tier == protocol.TRAIN]
-    for name in _FIELDS:
-        _write_statistics(folder, name, train)
-    config = {"links": {}, "simulated": True, "seed": seed, **asdict(plan)}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    hidden = protocol.TEST_TIERS if withhold else ()
+    return Script(
+        population=make_population(plan.neurons, seed=(seed, mouse, 0)),
+        temperament=None,
+        tiers=tiers,
+        trials=trials,
+        film=lambda trial: videos[trial.clip],
+        frames=max(map(len, videos.values())),
+        withheld=frozenset(trial.number for trial in trials if trial.tier in hidden),
+        dtype=dtype,
+        seed=(seed, mouse, 3),
+        config={"links": {}, "simulated": True, "seed": seed, **asdict(plan)},
+    )
 
 
 def _schedule(plan: SessionPlan, rng) -> tuple[np.ndarray, list[Trial]]:
@@ -256,62 +209,3 @@ def _clips(trials: list[Trial], seed: tuple[int, ...]) -> dict[str, np.ndarray]:
         name: stimuli.clip(families[name], np.random.default_rng((*seed, index)))
         for index, name in enumerate(sorted(families))
     }
-
-
-def _jitter(rng, video: np.ndarray) -> np.ndarray:
-    """``video`` uint8 with a few pixels one grey level brighter, same shape.
-
-    Never darker: two repeats then differ by at most one level, as the release's mostly do.
-    """
-    dice = rng.integers(0, 256, video.shape, dtype=np.uint8)
-    return video + ((dice < round(256 * JITTER_SHARE)) & (video < 255))
-
-
-def _pad(array: np.ndarray, frames: int, dtype: str) -> np.ndarray:
-    """[... T] with NaN up to ``frames``."""
-    padded = np.full((*array.shape[:-1], frames), np.nan, dtype)
-    padded[..., : array.shape[-1]] = array
-    return padded
-
-
-def _write_meta(folder: Path, population: Population, tiers: np.ndarray) -> None:
-    for name in ("neurons", "trials"):
-        (folder / "meta" / name).mkdir(parents=True)
-    np.save(folder / "meta/neurons/unit_ids.npy", population.unit_ids)
-    np.save(folder / "meta/neurons/cell_motor_coordinates.npy", population.position_um)
-    np.save(folder / "meta/trials/tiers.npy", tiers)
-
-
-def _write_truth(folder: Path, population: Population, trials: list[Trial]) -> None:
-    np.savez(folder / "truth/neurons.npz", **vars(population))
-    columns = {name: [getattr(t, name) for t in trials] for name in ("number", "clip", "family")}
-    (folder / "truth/trials.json").write_text(json.dumps(columns, indent=2) + "\n")
-
-
-_BLOCK_BYTES = 64 * 2**20  # what the statistics hold in memory at once
-
-
-def _write_statistics(folder: Path, name: str, train: list[int]) -> None:
-    """Mean, std, min, max and median over train trials, frame by frame: each [... T]."""
-    files = [np.load(folder / "data" / name / f"{number}.npy", mmap_mode="r") for number in train]
-    shape, dtype = files[0].shape, files[0].dtype
-    rows = max(1, int(_BLOCK_BYTES // (len(files) * files[0].nbytes // shape[0])))
-    found = {key: np.empty(shape, dtype) for key in ("mean", "std", "min", "max", "median")}
-    for start in range(0, shape[0], rows):
-        block = np.stack([file[start : start + rows] for file in files])
-        block.sort(axis=0)  # one pass for minimum, maximum and median
-        middle = block[(len(files) - 1) // 2 : len(files) // 2 + 1]
-        values = {
-            "min": block[0].copy(),
-            "max": block[-1].copy(),
-            "median": middle.mean(axis=0),
-            "mean": block.mean(axis=0, dtype=np.float64),
-        }
-        block -= values["mean"].astype(dtype)
-        values["std"] = np.sqrt(np.einsum("n...,n...->...", block, block) / len(files))
-        for key, value in values.items():
-            found[key][start : start + rows] = value
-    target = folder / "meta/statistics" / name / "all"
-    target.mkdir(parents=True)
-    for key, value in found.items():
-        np.save(target / f"{key}.npy", value)

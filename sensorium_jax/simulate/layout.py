@@ -1,0 +1,165 @@
+"""Writes the session folder of a simulated mouse, in the release's raw layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax.simulate.behavior import Temperament, make_behavior
+from sensorium_jax.simulate.neurons import Population, draw_response, make_rate, smooth
+
+_FIELDS = ("videos", "responses", "behavior", "pupil_center")  # folders of the release
+JITTER_SHARE = 0.03  # of pixels one grey level off, so that repeats differ as in the release
+_BLOCK_BYTES = 64 * 2**20  # what the statistics hold in memory at once
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One file number of a session."""
+
+    number: int
+    tier: str
+    family: str
+    clip: str
+
+
+@dataclass(frozen=True)
+class Script:
+    """All that decides what a session folder will hold."""
+
+    population: Population
+    temperament: Temperament | None  # of the mouse; None: the simulator's own
+    tiers: np.ndarray  # [n] of every file number, gaps included
+    trials: list[Trial]  # by number
+    film: Callable[[Trial], np.ndarray]  # the video of a trial, uint8 [T H W]
+    frames: int  # length of every array; beyond a trial's film there is NaN
+    withheld: frozenset[int]  # numbers of trials whose responses are zeros
+    dtype: str  # of the arrays
+    seed: tuple[int, ...]  # of behaviour and noise
+    config: dict[str, Any]  # for config.json
+
+
+def write(script: Script, final: Path, *, on_trial: Callable[[int, int], None] | None) -> Path:
+    """Write the session folder ``final``, whole or not at all."""
+    partial = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write(script, partial, on_trial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if final.exists():
+        final.rmdir()
+    partial.rename(final)
+    return final
+
+
+def size(trials: int, *, neurons: int, frames: int, dtype: str) -> int:
+    """Bytes of a session folder, but for some small files."""
+    values = (protocol.HEIGHT * protocol.WIDTH + neurons + 4) * frames
+    statistics = 5
+    return np.dtype(dtype).itemsize * values * (trials + statistics) + 4 * neurons * frames * trials
+
+
+def _write(script: Script, folder: Path, on_trial) -> None:
+    population, trials, frames = script.population, script.trials, script.frames
+    rate_of = make_rate(population)
+    for name in (*_FIELDS, "rate"):
+        (folder / ("truth" if name == "rate" else "data") / name).mkdir(parents=True)
+
+    for done, trial in enumerate(trials, start=1):
+        rng = np.random.default_rng((*script.seed, trial.number))
+        video = _jitter(rng, script.film(trial))
+        behavior, pupil_center = make_behavior(
+            rng, len(video), population.pupil_center_mean, like=script.temperament
+        )
+        events = rate_of(video, behavior, pupil_center)  # [T N]
+        response = draw_response(
+            rng,
+            events,
+            population.noise_scale,
+            event_spread=population.event_spread,
+            kernel=population.kernel,
+        ).T
+        # A withheld response is zero to the end of the array, where the others are NaN.
+        if trial.number in script.withheld:
+            response = np.zeros((len(response), frames))
+        arrays = (np.moveaxis(video, 0, -1), response, behavior, pupil_center)
+        for name, array in zip(_FIELDS, arrays, strict=True):
+            padded = _pad(array, frames, script.dtype)
+            np.save(folder / "data" / name / f"{trial.number}.npy", padded)
+        truth = _pad(smooth(events, population.kernel).T, frames, "float32")
+        np.save(folder / "truth/rate" / f"{trial.number}.npy", truth)
+        if on_trial:
+            on_trial(done, len(trials))
+
+    _write_meta(folder, population, script.tiers)
+    _write_truth(folder, population, trials)
+    train = [trial.number for trial in trials if trial.tier == protocol.TRAIN]
+    for name in _FIELDS:
+        _write_statistics(folder, name, train)
+    (folder / "config.json").write_text(json.dumps(script.config, indent=2) + "\n")
+
+
+def _jitter(rng, video: np.ndarray) -> np.ndarray:
+    """``video`` uint8 with a few pixels one grey level brighter, same shape.
+
+    Never darker: two repeats then differ by at most one level, as the release's mostly do.
+    """
+    dice = rng.integers(0, 256, video.shape, dtype=np.uint8)
+    return video + ((dice < round(256 * JITTER_SHARE)) & (video < 255))
+
+
+def _pad(array: np.ndarray, frames: int, dtype: str) -> np.ndarray:
+    """[... T] with NaN up to ``frames``."""
+    padded = np.full((*array.shape[:-1], frames), np.nan, dtype)
+    padded[..., : array.shape[-1]] = array
+    return padded
+
+
+def _write_meta(folder: Path, population: Population, tiers: np.ndarray) -> None:
+    for name in ("neurons", "trials"):
+        (folder / "meta" / name).mkdir(parents=True)
+    np.save(folder / "meta/neurons/unit_ids.npy", population.unit_ids)
+    np.save(folder / "meta/neurons/cell_motor_coordinates.npy", population.position_um)
+    np.save(folder / "meta/trials/tiers.npy", tiers)
+
+
+def _write_truth(folder: Path, population: Population, trials: list[Trial]) -> None:
+    fields = {name: values for name, values in vars(population).items() if values is not None}
+    np.savez(folder / "truth/neurons.npz", **fields)
+    columns = {name: [getattr(t, name) for t in trials] for name in ("number", "clip", "family")}
+    (folder / "truth/trials.json").write_text(json.dumps(columns, indent=2) + "\n")
+
+
+def _write_statistics(folder: Path, name: str, train: list[int]) -> None:
+    """Mean, std, min, max and median over train trials, frame by frame: each [... T]."""
+    files = [np.load(folder / "data" / name / f"{number}.npy", mmap_mode="r") for number in train]
+    shape, dtype = files[0].shape, files[0].dtype
+    rows = max(1, int(_BLOCK_BYTES // (len(files) * files[0].nbytes // shape[0])))
+    found = {key: np.empty(shape, dtype) for key in ("mean", "std", "min", "max", "median")}
+    for start in range(0, shape[0], rows):
+        block = np.stack([file[start : start + rows] for file in files])
+        block.sort(axis=0)  # one pass for minimum, maximum and median
+        middle = block[(len(files) - 1) // 2 : len(files) // 2 + 1]
+        values = {
+            "min": block[0].copy(),
+            "max": block[-1].copy(),
+            "median": middle.mean(axis=0),
+            "mean": block.mean(axis=0, dtype=np.float64),
+        }
+        block -= values["mean"].astype(dtype)
+        values["std"] = np.sqrt(np.einsum("n...,n...->...", block, block) / len(files))
+        for key, value in values.items():
+            found[key][start : start + rows] = value
+    target = folder / "meta/statistics" / name / "all"
+    target.mkdir(parents=True)
+    for key, value in found.items():
+        np.save(target / f"{key}.npy", value)
