@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ks_2samp
 
-from sensorium_jax.errors import UserError, one_line
+from sensorium_jax.errors import UserError
 from sensorium_jax.files import whole_file
+from sensorium_jax.programs import exit_code
 
 NEURONS = 512  # kept of every mouse
 DRAWS = 100  # of which the best is kept
@@ -35,18 +36,16 @@ LETTERS = "ABCDEFGHIJ"
 def main(argv: list[str] | None = None) -> int:
     """Run the program; 0 when the table is written, 2 for bad input."""
     flags = _parser().parse_args(argv)
-    try:
-        sources = [_load(path) for path in (flags.statistics, flags.tuning, flags.coordinates)]
-        table, distance = _table(*sources)
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _write(flags))
+
+
+def _write(flags: argparse.Namespace) -> int:
+    sources = [_load(path) for path in (flags.statistics, flags.tuning, flags.coordinates)]
+    table, distance = _table(*sources)
     with whole_file(Path(flags.out)) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **table)
     size = Path(flags.out).stat().st_size
-    print(
-        f"{flags.out}: {size / 1000:.0f} kB; Kolmogorov-Smirnov from all neurons <= {distance:.3f}"
-    )
+    print(f"{flags.out}: {size / 1000:.0f} kB; from all neurons at most {distance:.3f} (KS)")
     return 0
 
 

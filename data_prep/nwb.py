@@ -24,30 +24,19 @@ import shlex
 import sys
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from sensorium_jax.data.convert import Options, convert_recording
 from sensorium_jax.data.format import finish_store
 from sensorium_jax.data.nwb import Names, NwbSession
-from sensorium_jax.errors import one_line
+from sensorium_jax.programs import exit_code, session_bars
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; 0 when the store is complete, 2 for bad input."""
     flags = _parser().parse_args(argv)
-    try:
-        names = _convert(flags)
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped. Run the same command again to go on.", file=sys.stderr)
-        return 130
-    print(f"{len(names)} sessions in {flags.out}")
-    return 0
+    return exit_code(lambda: _convert(flags))
 
 
-def _convert(flags: argparse.Namespace) -> list[str]:
+def _convert(flags: argparse.Namespace) -> int:
     names = Names(**{field: getattr(flags, field) for field in Names._fields})
     sessions = [NwbSession(Path(path), names) for path in flags.nwb]
     for session in sessions:
@@ -55,16 +44,11 @@ def _convert(flags: argparse.Namespace) -> list[str]:
             print(f"{session.name}: {note}")
     out, options = Path(flags.out), Options(command=shlex.join(sys.argv))
     out.mkdir(parents=True, exist_ok=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn()) as progress:
+    with session_bars() as on_trial:
         for session in sessions:
-            task = progress.add_task(session.name, total=len(session.numbers))
-
-            def on_trial(name: str, done: int, total: int, task=task) -> None:
-                progress.update(task, completed=done)
-
             convert_recording(session, out, options=options, on_trial=on_trial)
-    return finish_store(out)
+    print(f"{len(finish_store(out))} sessions in {out}")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,55 +17,35 @@ import shlex
 import sys
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from sensorium_jax.data.convert import Options, convert
 from sensorium_jax.data.format import open_store
-from sensorium_jax.errors import one_line
+from sensorium_jax.programs import exit_code, session_bars
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; 0 when the store is complete, 2 for bad input."""
     flags = _parser().parse_args(argv)
-    try:
-        names = _convert(flags)
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped. Run the same command again to go on.", file=sys.stderr)
-        return 130
-    for session in open_store(Path(flags.out)).sessions:
+    return exit_code(lambda: _convert(flags))
+
+
+def _convert(flags: argparse.Namespace) -> int:
+    options = Options(
+        response=flags.response,
+        leave_out=tuple(flags.leave_out.split(",")) if flags.leave_out else (),
+        command=shlex.join(sys.argv),
+    )
+    sessions = flags.sessions and flags.sessions.split(",")
+    raw, out = Path(flags.raw), Path(flags.out)
+    with session_bars() as on_trial:
+        names = convert(raw, out, sessions=sessions, options=options, on_trial=on_trial)
+    for session in open_store(out).sessions:
         if error := session.provenance["float16_error"]:
             print(
                 f"{session.name}: float16 is off by {error['relative_rms']:.1e} of the responses' "
                 f"root mean square, {error['largest']:.2g} at most"
             )
-    print(f"{len(names)} sessions in {flags.out}")
+    print(f"{len(names)} sessions in {out}")
     return 0
-
-
-def _convert(flags: argparse.Namespace) -> list[str]:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        tasks = {}
-
-        def on_trial(session: str, done: int, total: int) -> None:
-            if session not in tasks:
-                tasks[session] = progress.add_task(session, total=total)
-            progress.update(tasks[session], completed=done)
-
-        return convert(
-            Path(flags.raw),
-            Path(flags.out),
-            sessions=flags.sessions and flags.sessions.split(","),
-            options=Options(
-                response=flags.response,
-                leave_out=tuple(flags.leave_out.split(",")) if flags.leave_out else (),
-                command=shlex.join(sys.argv),
-            ),
-            on_trial=on_trial,
-        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,14 +15,15 @@ half-way, the same command again goes on: complete mice are kept.
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 import sys
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from sensorium_jax import protocol, simulate
-from sensorium_jax.errors import UserError, one_line
+from sensorium_jax.data.recording import OnTrial
+from sensorium_jax.errors import UserError
+from sensorium_jax.programs import exit_code, session_bars
 from sensorium_jax.simulate import release as release_like
 
 SMALL, RELEASE = "small", "release"
@@ -32,30 +33,25 @@ NEURONS = 50  # of a mouse with the release's structure
 def main(argv: list[str] | None = None) -> int:
     """Run the program; 0 when the mice are written, 2 for bad input."""
     flags = _parser().parse_args(argv)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    try:
-        with Progress(*columns, TimeRemainingColumn()) as progress:
-            write = _write_small if flags.structure == SMALL else _write_release
-            paths = write(flags, progress)
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped: complete mice are kept.", file=sys.stderr)
-        return 130
+    return exit_code(lambda: _write(flags))
+
+
+def _write(flags: argparse.Namespace) -> int:
+    write = _write_small if flags.structure == SMALL else _write_release
+    with session_bars() as on_trial:
+        paths = write(flags, on_trial)
     for path in paths:
         print(path)
     return 0
 
 
-def _write_small(flags: argparse.Namespace, progress: Progress) -> list[Path]:
+def _write_small(flags: argparse.Namespace, on_trial: OnTrial) -> list[Path]:
     _refuse(flags, "clips", "repeats")
     if flags.neurons == "all":
         raise UserError(f"expected a number of neurons, got 'all'; add --structure {RELEASE}")
     letters = tuple((flags.mice or "A,B,C").split(","))
     demo = {plan.letter: plan.neurons for plan in simulate.DEMO}
     default = max(demo.values())
-    task = progress.add_task("trials", total=None)
     return simulate.write_recording(
         flags.out,
         seed=flags.seed,
@@ -64,38 +60,32 @@ def _write_small(flags: argparse.Namespace, progress: Progress) -> list[Path]:
         train=72 if flags.train is None else flags.train,
         dtype=flags.dtype or "float32",
         withhold=flags.withhold,
-        on_trial=lambda done, total: progress.update(task, completed=done, total=total),
+        on_trial=functools.partial(on_trial, "trials"),
     )
 
 
-def _write_release(flags: argparse.Namespace, progress: Progress) -> list[Path]:
+def _write_release(flags: argparse.Namespace, on_trial: OnTrial) -> list[Path]:
     _refuse(flags, "dtype", "withhold")
     letters = tuple((flags.mice or ",".join(protocol.SESSIONS)).split(","))
     neurons = NEURONS if flags.neurons is None else flags.neurons
     neurons = None if neurons == "all" else neurons
     thinning = release_like.Thinning(flags.train, flags.clips, flags.repeats)
-    counts = _announce(Path(flags.out), letters, neurons, thinning, flags.seed)
-    tasks = [
-        progress.add_task(f"mouse {letter}", total=count)
-        for letter, count in zip(letters, counts, strict=True)
-    ]
-    paths = []
-    for letter, count, task in zip(letters, counts, tasks, strict=True):
-        path = release_like.write_session(
+    _announce(Path(flags.out), letters, neurons, thinning, flags.seed)
+    return [
+        release_like.write_session(
             flags.out,
             letter,
             neurons=neurons,
             thinning=thinning,
             seed=flags.seed,
-            on_trial=lambda done, total, task=task: progress.update(task, completed=done),
+            on_trial=functools.partial(on_trial, f"mouse {letter}"),
         )
-        progress.update(task, completed=count)  # which a mouse that was kept did not say
-        paths.append(path)
-    return paths
+        for letter in letters
+    ]
 
 
-def _announce(out: Path, letters, neurons, thinning, seed) -> list[int]:
-    """Say what will be written; the number of trials of every mouse."""
+def _announce(out: Path, letters, neurons, thinning, seed) -> None:
+    """Say what will be written; ``UserError`` if it cannot be."""
     for letter in letters:
         release_like.check(letter, neurons=neurons, thinning=thinning, seed=seed)
     counts = [len(release_like.kept_rows(letter, thinning)) for letter in letters]
@@ -114,7 +104,6 @@ def _announce(out: Path, letters, neurons, thinning, seed) -> list[int]:
             f"expected {needed / 1e9:.1f} GB of free space in {out}, found {free / 1e9:.1f} GB; "
             "free some, or write fewer --mice, --neurons or --train trials"
         )
-    return counts
 
 
 def _refuse(flags: argparse.Namespace, *names: str) -> None:

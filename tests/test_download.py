@@ -2,12 +2,10 @@
 
 import hashlib
 import http.server
-import importlib.util
 import io
 import json
 import threading
 import zipfile
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,19 +13,12 @@ import pytest
 
 from sensorium_jax import protocol
 from sensorium_jax.errors import UserError
+from tests.programs import load_program
 
 SESSION = protocol.SESSIONS["F"]
 
 
-def load_program():
-    path = Path(__file__).parents[1] / "data_prep/download.py"
-    spec = importlib.util.spec_from_file_location("download", path)
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
-    return program
-
-
-download = load_program()
+download = load_program("download")
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "sensorium_jax"
 TORCH = Path("torch_import/__main__.py")  # which reads checkpoints
 
-LEAVES = {"types", "protocol", "errors", "files", "_version"}
+LEAVES = {"types", "protocol", "errors", "files", "programs", "_version"}
 DATA = LEAVES | {"data", "simulate", "stimuli"}
 ABOVE = {"model", "parallel", "metrics", "report"}
 ALLOWED = {
@@ -15,6 +15,7 @@ ALLOWED = {
     "errors": set(),
     "_version": set(),
     "files": {"errors"},
+    "programs": {"errors"},
     "nn": {"types", "nn"},
     "cores": {"types", "nn", "cores"},
     "readouts": {"types", "nn", "readouts"},
@@ -23,7 +24,7 @@ ALLOWED = {
     "losses": {"types"},
     "metrics": set(),
     "report": set(),
-    "stimuli": {"protocol", "errors", "files", "stimuli"},
+    "stimuli": {"protocol", "errors", "files", "programs", "stimuli"},
     "model": {"types"},
     "optim": set(),
     "data": LEAVES | {"data"},

@@ -1,8 +1,6 @@
 """NWB files become recordings: clocks, sizes and places, and what is missing."""
 
 import datetime
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,20 +9,13 @@ from sensorium_jax.data.doctor import examine
 from sensorium_jax.data.format import open_store
 from sensorium_jax.data.nwb import Names, NwbSession
 from sensorium_jax.errors import UserError
+from tests.programs import load_program
 
 pynwb = pytest.importorskip("pynwb", reason="needs pip install -e '.[nwb]'")
 
 SECONDS, TRIAL_S = 12.0, 2.0
 NAMES = Names(pupil_size="pupil", running_speed="speed", pupil_center="gaze")
 TIERS = ("train", "train", "oracle", "oracle", "none")
-
-
-def load_program():
-    path = Path(__file__).parents[1] / "data_prep/nwb.py"
-    spec = importlib.util.spec_from_file_location("nwb_program", path)
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
-    return program
 
 
 def film(height=36, width=64, rate=30.0):
@@ -164,7 +155,7 @@ def test_what_is_not_named_is_zero_and_said(tmp_path):
 def test_program_makes_a_store(tmp_path, capsys):
     files = [write(tmp_path / f"{name}.nwb") for name in ("one", "two")]
     flags = ["--nwb", *map(str, files), "--out", str(tmp_path / "store"), "--pupil-size", "pupil"]
-    assert load_program().main(flags) == 0
+    assert load_program("nwb").main(flags) == 0
     out = capsys.readouterr().out
     assert "2 sessions in" in out and "one: no running speed named: zeros" in out
     one, two = open_store(tmp_path / "store").sessions
@@ -220,7 +211,7 @@ def test_what_is_no_nwb_file(content, tmp_path, capsys):
     path = tmp_path / "m.nwb"
     if content:
         path.write_bytes(content)
-    assert load_program().main(["--nwb", str(path), "--out", str(tmp_path / "store")]) == 2
+    assert load_program("nwb").main(["--nwb", str(path), "--out", str(tmp_path / "store")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: expected an NWB file at") and error.count("\n") == 1
     assert not (tmp_path / "store").exists()

@@ -1,7 +1,6 @@
 """Raw recordings become stores, exactly; odd ones one clear line, and nothing half-written."""
 
 import errno
-import importlib.util
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from sensorium_jax.data.convert import Options, convert
 from sensorium_jax.data.raw import RawSession
 from sensorium_jax.data.recording import Moments
 from sensorium_jax.errors import UserError
+from tests.programs import load_program
 
 RAW_NAMES = {
     "video": "videos",
@@ -556,18 +556,10 @@ def test_options_that_are_none(options, words, mouse, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
-def load_program():
-    path = Path(__file__).parents[1] / "data_prep/sensorium_2023.py"
-    spec = importlib.util.spec_from_file_location("sensorium_2023", path)
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
-    return program
-
-
 def test_program_converts_chosen_sessions(raw, tmp_path, capsys):
     name = sorted(p.name for p in raw.iterdir())[1]
     flags = ["--raw", str(raw), "--out", str(tmp_path), "--sessions", name[:12]]
-    assert load_program().main([*flags, "--response", "float16"]) == 0
+    assert load_program("sensorium_2023").main([*flags, "--response", "float16"]) == 0
     out = capsys.readouterr().out
     assert "1 sessions in" in out and "float16 is off by" in out
     assert [s.name for s in store_format.open_store(tmp_path).sessions] == [name]
@@ -583,7 +575,10 @@ def test_program_converts_chosen_sessions(raw, tmp_path, capsys):
 )
 def test_program_refuses_what_is_no_recording(name, sessions, words, raw, tmp_path, capsys):
     flags = ["--raw", str(tmp_path / name if name else raw), "--out", str(tmp_path / "store")]
-    assert load_program().main(flags + (["--sessions", sessions] if sessions else [])) == 2
+    assert (
+        load_program("sensorium_2023").main(flags + (["--sessions", sessions] if sessions else []))
+        == 2
+    )
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and words in error
     assert not (tmp_path / "store").exists()

@@ -1,11 +1,9 @@
 """Simulated mice: the release's raw layout, and a truth that is the truth."""
 
 import filecmp
-import importlib.util
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from sensorium_jax import protocol, simulate, stimuli
 from sensorium_jax.errors import UserError
 from sensorium_jax.simulate import neurons as cells
 from sensorium_jax.simulate.behavior import make_behavior
+from tests.programs import load_program
 
 PLAN = simulate.SessionPlan(
     "A", neurons=17, train=5, clips=1, repeats=2, ood_clips=1, ood_repeats=2
@@ -310,12 +309,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(change, word, tmp_path):
 
 
 def test_program_refuses_an_existing_session(session, capsys):
-    path = Path(__file__).parents[1] / "data_prep/simulated.py"
-    spec = importlib.util.spec_from_file_location("simulated", path)
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
     before = sorted(session.rglob("*"))
-    assert program.main(["--out", str(session.parent), "--mice", "A", "--neurons", "3"]) == 2
+    assert (
+        load_program("simulated").main(
+            ["--out", str(session.parent), "--mice", "A", "--neurons", "3"]
+        )
+        == 2
+    )
     error = capsys.readouterr().err.strip()
     assert error.count("\n") == 0 and str(session) in error
     assert sorted(session.rglob("*")) == before

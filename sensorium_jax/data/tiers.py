@@ -23,8 +23,9 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.data.format import Session, Store, open_store
-from sensorium_jax.errors import UserError, one_line
+from sensorium_jax.errors import UserError
 from sensorium_jax.files import whole_file
+from sensorium_jax.programs import exit_code
 
 NEEDED = ("session", "number", "tier")
 
@@ -188,19 +189,18 @@ def _applied(session: Session, tiers: dict[int, str], path: Path) -> Session:
 def main(argv: list[str] | None = None) -> int:
     """Run the program; 0 when the tables are written, 2 for bad input."""
     flags = _parser().parse_args(argv)
-    try:
-        rows, out = table_of(open_store(Path(flags.store))), Path(flags.out)
-        if flags.folds:
-            tables = folds(rows, flags.folds, tiers=flags.tiers.split(","), seed=flags.seed)
-            for i, table in enumerate(tables):
-                write_table(out / f"fold{i}.csv", table)
-                print(out / f"fold{i}.csv")
-        else:
-            write_table(out, rows)
-            print(out)
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _write(flags))
+
+
+def _write(flags: argparse.Namespace) -> int:
+    rows, out = table_of(open_store(Path(flags.store))), Path(flags.out)
+    tables = {out: rows}
+    if flags.folds:
+        split = folds(rows, flags.folds, tiers=flags.tiers.split(","), seed=flags.seed)
+        tables = {out / f"fold{i}.csv": table for i, table in enumerate(split)}
+    for path, table in tables.items():
+        write_table(path, table)
+        print(path)
     return 0
 
 

@@ -24,28 +24,29 @@ import numpy as np
 from rich.progress import track
 
 from sensorium_jax import stimuli
-from sensorium_jax.errors import UserError, one_line
+from sensorium_jax.errors import UserError
 from sensorium_jax.files import whole_file
+from sensorium_jax.programs import exit_code
 from sensorium_jax.stimuli import pictures
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; 0 when all is drawn, 2 for bad input."""
     flags = _parser().parse_args(argv)
-    try:
-        families = _families(flags)
-        if flags.parameters:
-            for name, family in families.items():
-                print(f"{name}: {type(family).__name__}\n{type(family).__doc__}")
-                print("\n".join(f"    {f} = {v}" for f, v in vars(family).items()))
-            return 0
-        if not flags.out:
-            raise UserError("expected --out, a folder for the pictures; or --parameters")
-        for name in track(families, description="drawing"):
-            _draw(name, families[name], Path(flags.out), flags)
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _run(flags))
+
+
+def _run(flags: argparse.Namespace) -> int:
+    families = _families(flags)
+    if flags.parameters:
+        for name, family in families.items():
+            print(f"{name}: {type(family).__name__}\n{type(family).__doc__}")
+            print("\n".join(f"    {f} = {v}" for f, v in vars(family).items()))
+        return 0
+    if not flags.out:
+        raise UserError("expected --out, a folder for the pictures; or --parameters")
+    for name in track(families, description="drawing"):
+        _draw(name, families[name], Path(flags.out), flags)
     print(f"{len(families)} families in {flags.out}")
     return 0
 

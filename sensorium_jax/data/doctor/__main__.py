@@ -19,44 +19,27 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sensorium_jax.data import doctor
 from sensorium_jax.data.doctor import page
-from sensorium_jax.errors import one_line
+from sensorium_jax.programs import exit_code, session_bars
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program."""
     flags = _parser().parse_args(argv)
-    try:
-        diagnosis = _examine(flags)
-        if flags.html:
-            page.write(diagnosis, Path(flags.html))
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    return exit_code(lambda: _examine(flags))
+
+
+def _examine(flags: argparse.Namespace) -> int:
+    raw = Path(flags.raw) if flags.raw else None
+    with session_bars(transient=True) as on_trial:
+        diagnosis = doctor.examine(Path(flags.path), raw=raw, on_trial=on_trial)
     page.show(diagnosis, Console())
     if flags.html:
+        page.write(diagnosis, Path(flags.html))
         print(f"page: {flags.html}")
     return 0 if diagnosis.healthy else 1
-
-
-def _examine(flags: argparse.Namespace) -> doctor.Diagnosis:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), transient=True) as progress:
-        tasks = {}
-
-        def on_trial(session: str, done: int, total: int) -> None:
-            if session not in tasks:
-                tasks[session] = progress.add_task(session, total=total)
-            progress.update(tasks[session], completed=done)
-
-        raw = Path(flags.raw) if flags.raw else None
-        return doctor.examine(Path(flags.path), raw=raw, on_trial=on_trial)
 
 
 def _parser() -> argparse.ArgumentParser:
