@@ -56,7 +56,7 @@ def recorded(trial: int) -> tuple[Batch, Statistics, int]:
         f"released/response_{k}": np.moveaxis(GOLDEN[f"normalizer/stat/responses/{k}"], -1, 0)
         for k in ("mean", "std")
     }
-    session = SimpleNamespace(load=released.__getitem__)
+    session = SimpleNamespace(load=released.__getitem__, has_released=True)
     response = pipeline._response_moments(session, "released")  # with its floor
     statistics = Statistics(
         moments("videos"),

@@ -17,13 +17,14 @@ import ast
 import csv
 import dataclasses
 import difflib
+import inspect
 import sys
 from pathlib import Path
 
 import numpy as np
 from rich.progress import track
 
-from sensorium_jax import stimuli
+from sensorium_jax import protocol, stimuli
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import whole_file
 from sensorium_jax.programs import exit_code
@@ -39,31 +40,57 @@ def main(argv: list[str] | None = None) -> int:
 def _run(flags: argparse.Namespace) -> int:
     families = _families(flags)
     if flags.parameters:
-        for name, family in families.items():
-            print(f"{name}: {type(family).__name__}\n{type(family).__doc__}")
-            print("\n".join(f"    {f} = {v}" for f, v in vars(family).items()))
+        print("\n\n".join(map(_parameters, families.values())))
         return 0
     if not flags.out:
         raise UserError("expected --out, a folder for the pictures; or --parameters")
+    if flags.seed < 0:
+        raise UserError(f"expected a --seed of 0 or more, got {flags.seed}; change it")
+    out = _folder(Path(flags.out))
     for name in track(families, description="drawing"):
-        _draw(name, families[name], Path(flags.out), flags)
+        _draw(name, families[name], out, flags)
     print(f"{len(families)} families in {flags.out}")
     return 0
 
 
 def _draw(name: str, family: stimuli.Family, out: Path, flags: argparse.Namespace) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     stimulus = stimuli.make_clip(family, np.random.default_rng(flags.seed))
     pictures.contact_sheet(stimulus, out / f"{name}.png", title=name.replace("_", " "))
     pictures.save_movie(stimulus.video, out / f"{name}.{flags.format}")
     with whole_file(out / f"{name}.csv") as beside, beside.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["first_frame", "frames", *stimulus.segments[0].condition._fields])
-        writer.writerows([*segment[:2], *segment.condition] for segment in stimulus.segments)
+        for first, frames, condition in stimulus.segments:
+            writer.writerow([first, frames, *map(_short, condition)])
+
+
+def _folder(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"expected a folder as --out, {out} cannot be made ({error.strerror}); name another"
+        ) from None
+    return out
+
+
+def _parameters(family: stimuli.Family) -> str:
+    """What a family is, the sources and meanings of its parameters, and their values."""
+    kind = type(family)
+    about = inspect.getdoc(inspect.getmodule(kind))
+    values = [f"    {name} = {_short(value)}" for name, value in vars(family).items()]
+    return "\n".join([about, "", f"{kind.__name__}: {inspect.getdoc(kind)}", "", *values])
+
+
+def _short(value: object) -> str:
+    """A parameter to six digits: what follows is rounding."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))}{',' if len(value) == 1 else ''})"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _families(flags: argparse.Namespace) -> dict[str, stimuli.Family]:
-    names = flags.family.split(",") if flags.family else list(stimuli.OOD)
+    names = flags.family.replace(" ", "").split(",") if flags.family else list(stimuli.OOD)
     for name in names:
         if name not in stimuli.OOD:
             near = difflib.get_close_matches(name, stimuli.OOD, n=1, cutoff=0.3)
@@ -71,31 +98,28 @@ def _families(flags: argparse.Namespace) -> dict[str, stimuli.Family]:
             raise UserError(f"no family {name!r}; {known}")
     if flags.set and len(names) != 1:
         raise UserError("expected one --family to change parameters of with --set")
+    if flags.images and protocol.NATURAL_IMAGES not in names:
+        raise UserError("expected the family natural_images with --images")
     changes = dict(map(_assignment, flags.set))
+    families = {name: _replace(stimuli.OOD[name], changes) for name in names}
     if flags.images:
-        changes_of = {"natural_images": {"folder": Path(flags.images)}}
-        if "natural_images" not in names:
-            raise UserError("expected the family natural_images with --images")
-    else:
-        changes_of = {}
-    return {name: _replace(stimuli.OOD[name], changes | changes_of.get(name, {})) for name in names}
+        flashed = families[protocol.NATURAL_IMAGES]
+        families[protocol.NATURAL_IMAGES] = dataclasses.replace(flashed, folder=Path(flags.images))
+    return families
 
 
-def _replace(family: stimuli.Family, changes: dict) -> stimuli.Family:
+def _replace(family: stimuli.Family, changes: dict[str, object]) -> stimuli.Family:
     known = [field.name for field in dataclasses.fields(family)]
     for name in changes:
         if name not in known:
             raise UserError(
                 f"no parameter {name!r} of {type(family).__name__}; there are: {', '.join(known)}"
             )
-    try:
-        return dataclasses.replace(family, **changes)
-    except TypeError as error:
-        raise UserError(f"expected numbers like the default's, got {changes} ({error})") from None
+    return dataclasses.replace(family, **changes)
 
 
 def _assignment(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
+    name, _, value = text.partition("=")
     try:
         return name, ast.literal_eval(value)
     except (SyntaxError, ValueError):
@@ -110,8 +134,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--out", metavar="FOLDER", help="where the pictures go")
-    add("--family", help=f"of {', '.join(stimuli.OOD)} (default: all, in a list with commas)")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter")
+    add("--family", metavar="NAME,...", help=f"of {', '.join(stimuli.OOD)} (default: all)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a parameter of one family; may be given more than once",
+    )
     add("--parameters", action="store_true", help="print the parameters and their sources, and end")
     add("--seed", type=int, default=0, help="of the clip (default 0)")
     add("--format", choices=("gif", "mp4"), default="gif", help="of the film (default gif)")

@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 
 from sensorium_jax import protocol
 from sensorium_jax.stimuli import screen
 from sensorium_jax.stimuli.gabor import GaborCondition
 
-PADDED = (64, 64, 128)  # frames, rows, columns of the first, coarse spectrum
+ZOOMS = 12  # halvings of a spectrum's grid
 LAG_FRAMES = 8  # less than half a dot's life, and some pixels of motion
 WHITEN_FLOOR = 0.02  # of the largest amplitude: weaker ones are noise
 
@@ -24,7 +23,7 @@ class Motion(NamedTuple):
     """Rigid motion of a pattern."""
 
     direction_deg: float  # 0 rightwards, 90 upwards
-    speed_px: float  # a frame
+    speed_px_per_frame: float
 
 
 class Dot(NamedTuple):
@@ -32,43 +31,35 @@ class Dot(NamedTuple):
 
     x_px: float
     y_px: float
-    contrast: float  # at its peak: -1 black, 1 white
+    contrast: float  # at its middle: -1 black, 1 white
 
 
 def gabor(video: np.ndarray) -> GaborCondition:
     """Direction, wavelength and temporal frequency of a drifting grating.
 
-    The peak of the space-time spectrum, refined by following its slope: the amplitude of one plane
-    wave fitted to all frames.
+    The peak of the space-time spectrum: the highest amplitude on the grid of the Fourier transform,
+    then on ever finer grids about it.
     """
-    x = video - screen.GREY
-    axes = [np.arange(n) for n in x.shape]
-    spectrum = np.abs(np.fft.fftn(x, PADDED))
+    x = video - np.median(video)  # the background
+    spectrum = np.abs(np.fft.fftn(x))
     spectrum[:, 0, 0] = 0  # flicker without a pattern
-    peak = np.unravel_index(spectrum.argmax(), PADDED)
-    start = [np.fft.fftfreq(n)[i] for n, i in zip(PADDED, peak, strict=True)]
-
-    def power(frequency: np.ndarray) -> float:
-        wave = x
-        for axis, f in zip(axes, frequency, strict=True):
-            wave = np.tensordot(np.exp(-2j * np.pi * f * axis), wave, axes=(0, 0))
-        return -float(np.abs(wave) ** 2)
-
-    scale = power(start)
-    step = [0.5 / n for n in PADDED]
-    simplex = np.array([start, *(np.array(start) + np.diag(step))])
-    found = minimize(
-        lambda f: -power(f) / scale,
-        start,
-        method="Nelder-Mead",
-        options={"initial_simplex": simplex, "xatol": 1e-5, "fatol": 1e-9},
-    )
-    time, down, right = found.x if found.x[0] < 0 else -found.x  # moving along its wave vector
-    direction = np.rad2deg(np.arctan2(-down, right)) % 360
+    peak = np.unravel_index(spectrum.argmax(), x.shape)
+    frequency = np.array([np.fft.fftfreq(n)[i] for n, i in zip(x.shape, peak, strict=True)])
+    step = 0.5 / np.array(x.shape)
+    for _ in range(ZOOMS):
+        near = frequency + step * np.linspace(-1, 1, 5)[:, None]  # [5 axes]
+        amplitude = x
+        for size, tried in zip(x.shape, near.T, strict=True):
+            wave = np.exp(-2j * np.pi * np.arange(size)[:, None] * tried)  # [size 5]
+            amplitude = np.tensordot(amplitude, wave, axes=(0, 0))  # this axis is the last now
+        best = np.unravel_index(np.abs(amplitude).argmax(), amplitude.shape)
+        frequency = near[best, np.arange(3)]
+        step = step / 2
+    time, down, right = frequency if frequency[0] < 0 else -frequency  # moves along its wave vector
     return GaborCondition(
-        float(direction),
-        float(1 / np.hypot(down, right)),
-        float(-time * protocol.FRAME_RATE_HZ),
+        direction_deg=_direction_deg(down, right),
+        wavelength_px=float(1 / np.hypot(down, right)),
+        frequency_hz=float(-time * protocol.FRAME_RATE_HZ),
     )
 
 
@@ -86,13 +77,13 @@ def motion(video: np.ndarray, *, lag_frames: int = LAG_FRAMES) -> Motion:
     white = cross / np.maximum(strength, WHITEN_FLOOR * strength.max())
     likeness = np.fft.fftshift(np.fft.ifft2(white).real)
     down, right = _peak(likeness) - np.array(likeness.shape) // 2
-    direction = np.rad2deg(np.arctan2(-down, right)) % 360
-    return Motion(float(direction), float(np.hypot(down, right) / lag_frames))
+    return Motion(_direction_deg(down, right), float(np.hypot(down, right) / lag_frames))
 
 
 def dot(frame: np.ndarray) -> Dot:
     """Place and contrast of one spot in a frame [H W]: the centre of mass of its upper half."""
-    contrast = (frame - screen.GREY) / screen.GREY
+    grey = np.median(frame)  # the background
+    contrast = (frame - grey) / grey
     weight = np.where(np.abs(contrast) > 0.5 * np.abs(contrast).max(), np.abs(contrast), 0)
     y, x = screen.grid_px()
     at = np.array([(weight * y).sum(), (weight * x).sum()]) / weight.sum()
@@ -104,6 +95,10 @@ def image_onsets(video: np.ndarray) -> np.ndarray:
     """First frame of every image that follows a blank: frames of one grey, then others."""
     blank = video.reshape(len(video), -1).std(1) < 1
     return np.flatnonzero(blank[:-1] & ~blank[1:]) + 1
+
+
+def _direction_deg(down: float, right: float) -> float:
+    return float(np.rad2deg(np.arctan2(-down, right)) % 360)
 
 
 def _peak(likeness: np.ndarray) -> np.ndarray:

@@ -33,15 +33,15 @@ class DriftingGabor:
     """Clips of drifting Gabors.
 
     Attributes:
-        directions_deg: eight [A].
+        directions_deg: of motion, eight [A].
         wavelengths_px: three [A]: 3.2, 6.7, 11.4 [CL].
         frequencies_hz: three [A]: 0.64, 1.8, 4.4 [CL].
         sigma_px: of the Gaussian window [CL].
         center_px: x, y of the patch; the middle of the screen [CL].
         contrast: of the grating; the full range [CL].
+        grey_level: of the background; the middle of the range [CL].
         segments: in a clip [A].
         segment_frames: of a segment [A].
-        clips: of a set; they show the 72 conditions once [A].
     """
 
     directions_deg: tuple[float, ...] = tuple(range(0, 360, 45))
@@ -53,13 +53,17 @@ class DriftingGabor:
     sigma_px: float = 0.3 * HALF_HEIGHT_PX
     center_px: tuple[float, float] = ((protocol.WIDTH - 1) / 2, (protocol.HEIGHT - 1) / 2)
     contrast: float = 1.0
+    grey_level: float = screen.GREY
     segments: int = 12
     segment_frames: int = SEGMENT_FRAMES
-    clips: int = 6
 
     def __post_init__(self):
-        screen.check_positive(self, "wavelengths_px", "frequencies_hz", "sigma_px", "contrast")
-        screen.check_positive(self, "segments", "segment_frames", "clips")
+        screen.check_range(self, "directions_deg", low=-360, high=360)
+        screen.check_positive(self, "wavelengths_px", "frequencies_hz", "sigma_px")
+        screen.check_range(self, "center_px", low=0, high=protocol.WIDTH - 1)
+        screen.check_range(self, "contrast", low=0, high=1)
+        screen.check_range(self, "grey_level", low=1, high=255)
+        screen.check_counts(self, "segments", "segment_frames")
         if min(self.wavelengths_px) <= 2:
             raise UserError(
                 f"expected wavelengths of more than 2 pixels, got {min(self.wavelengths_px):g}: "
@@ -70,7 +74,9 @@ class DriftingGabor:
                 f"expected frequencies below {screen.NYQUIST_HZ:g} Hz, got "
                 f"{max(self.frequencies_hz):g}: faster ones seem to drift backwards"
             )
-        screen.check_clip(self, self.segments)
+        if len(self.center_px) != 2:
+            raise UserError(f"expected center_px as (x, y), got {self.center_px}; change it")
+        screen.check_segments(self)
 
     @property
     def conditions(self) -> tuple[GaborCondition, ...]:
@@ -80,9 +86,7 @@ class DriftingGabor:
 
     def draw(self, rng: np.random.Generator) -> tuple[GaborCondition, ...]:
         """Different conditions for one clip."""
-        conditions = self.conditions
-        shown = rng.choice(len(conditions), self.segments, replace=False)
-        return tuple(conditions[i] for i in shown)
+        return screen.draw_some(self, rng)
 
     def segment(self, condition: GaborCondition, rng: np.random.Generator) -> np.ndarray:
         """Contrast of one drifting Gabor [T H W]; nothing is random."""

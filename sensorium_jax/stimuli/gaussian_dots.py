@@ -33,22 +33,27 @@ class GaussianDots:
         y_px: rows of the grid [CL].
         contrasts: of the spots: black and white [A].
         sigma_px: of the spots; half maximum at 4.5 to 5 pixels from the centre [CL].
+        grey_level: of the background; chosen.
         segments: in a clip [A].
         segment_frames: of a segment [A].
-        clips: of a set; they show the 210 conditions once [A].
     """
 
     x_px: tuple[float, ...] = tuple(np.linspace(9, 54, 15).tolist())
     y_px: tuple[float, ...] = tuple(np.linspace(8, 27, 7).tolist())
     contrasts: tuple[float, ...] = (-1.0, 1.0)
     sigma_px: float = float(4.75 / np.sqrt(2 * np.log(2)))
+    grey_level: float = screen.GREY
     segments: int = 35
     segment_frames: int = 9
-    clips: int = 6
 
     def __post_init__(self):
-        screen.check_positive(self, "sigma_px", "segments", "segment_frames", "clips")
-        screen.check_clip(self, self.segments)
+        screen.check_range(self, "x_px", low=0, high=protocol.WIDTH - 1)
+        screen.check_range(self, "y_px", low=0, high=protocol.HEIGHT - 1)
+        screen.check_range(self, "contrasts", low=-1, high=1)
+        screen.check_positive(self, "sigma_px")
+        screen.check_range(self, "grey_level", low=1, high=255)
+        screen.check_counts(self, "segments", "segment_frames")
+        screen.check_segments(self)
 
     @property
     def conditions(self) -> tuple[GaussianDotsCondition, ...]:
@@ -58,9 +63,7 @@ class GaussianDots:
 
     def draw(self, rng: np.random.Generator) -> tuple[GaussianDotsCondition, ...]:
         """Different conditions for one clip."""
-        conditions = self.conditions
-        shown = rng.choice(len(conditions), self.segments, replace=False)
-        return tuple(conditions[i] for i in shown)
+        return screen.draw_some(self, rng)
 
     def segment(self, condition: GaussianDotsCondition, rng: np.random.Generator) -> np.ndarray:
         """Contrast of one spot that stands still [T H W]; nothing is random."""

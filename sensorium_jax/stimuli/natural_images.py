@@ -20,6 +20,8 @@ from sensorium_jax.stimuli import screen
 from sensorium_jax.stimuli.natural import natural_image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+RANGES = ("blank_frames", "image_frames", "clip_frames")
+TRIES = 10_000  # to draw lengths that make a clip; of the default ones three in four do
 
 
 class NaturalImagesCondition(NamedTuple):
@@ -35,14 +37,16 @@ class NaturalImages:
     """Clips of flashed images.
 
     Attributes:
-        folder: of images, which are cut to the screen's shape and scaled; None makes scenes.
+        folder: of images, which are cut to the screen's shape and scaled, each once in a set;
+            None makes scenes.
         blank_frames: shortest and longest blank [A].
         image_frames: shortest and longest flash [A].
         clip_frames: shortest and longest clip [A].
-        edge_contrast: of an image's first and last frame: "reduced" [CL]; value chosen.
-        contrast: of the images; chosen.
+        edge_contrast: of an image's first and last frame, a share: "reduced" [CL]; value chosen.
+        contrast: of the images, a share of their own; chosen.
+        grey_level: of the blanks; chosen.
         segments: images in a clip, about [A].
-        clips: of a set, 60 images in all [A].
+        clips: of a set of scenes, 60 in all [A].
     """
 
     folder: Path | None = None
@@ -51,19 +55,26 @@ class NaturalImages:
     clip_frames: tuple[int, int] = (305, 326)
     edge_contrast: float = 0.5
     contrast: float = 1.0
+    grey_level: float = screen.GREY
     segments: int = 10
     clips: int = 6
 
     def __post_init__(self):
-        screen.check_positive(self, "blank_frames", "image_frames", "contrast", "segments", "clips")
-        longest, shortest = (
-            self.segments * (self.blank_frames[i] + self.image_frames[i]) for i in (1, 0)
+        if not isinstance(self.folder, str | Path | None):
+            raise UserError(f"expected folder as a path, got {self.folder!r}; change it")
+        screen.check_range(self, "edge_contrast", "contrast", low=0, high=1)
+        screen.check_range(self, "grey_level", low=1, high=255)
+        screen.check_counts(self, "segments", "clips", *RANGES)
+        for name in RANGES:
+            frames = getattr(self, name)
+            if len(frames) != 2 or frames[0] > frames[1]:
+                raise UserError(f"expected {name} as (shortest, longest), got {frames}; change it")
+        shortest, longest = (
+            self.segments * (blank + image)
+            for blank, image in zip(self.blank_frames, self.image_frames, strict=True)
         )
         if longest < self.clip_frames[0] or shortest > self.clip_frames[1]:
-            raise UserError(
-                f"expected clips of {self.clip_frames[0]} to {self.clip_frames[1]} frames, but "
-                f"{self.segments} images take {shortest} to {longest}; change clip_frames"
-            )
+            raise self._no_lengths(f"take {shortest} to {longest}")
         if self.folder is not None and len(self.files) < self.segments:
             raise UserError(
                 f"expected at least {self.segments} images ({', '.join(SUFFIXES)}) in "
@@ -73,24 +84,32 @@ class NaturalImages:
     @property
     def files(self) -> list[Path]:
         """Images of the folder, by name."""
-        if self.folder is None or not Path(self.folder).is_dir():
+        if self.folder is None:
             return []
-        return sorted(p for p in Path(self.folder).iterdir() if p.suffix.lower() in SUFFIXES)
+        try:
+            return sorted(p for p in Path(self.folder).iterdir() if p.suffix.lower() in SUFFIXES)
+        except OSError as error:
+            raise UserError(
+                f"expected a folder of images, {self.folder} cannot be read ({error.strerror}); "
+                "name another"
+            ) from None
 
     @property
     def conditions(self) -> tuple[NaturalImagesCondition, ...]:
-        """As many images as a set has, at the mean lengths."""
+        """The images of a set, at the mean lengths."""
         blank, image = (round(sum(x) / 2) for x in (self.blank_frames, self.image_frames))
         names = [p.name for p in self.files] or [""] * (self.segments * self.clips)
         return tuple(NaturalImagesCondition(blank, image, name) for name in names)
 
     def draw(self, rng: np.random.Generator) -> tuple[NaturalImagesCondition, ...]:
         """Lengths that make a clip of the published length, and images."""
-        low, high = self.clip_frames
-        blank = image = np.zeros(self.segments, int)
-        while not low <= blank.sum() + image.sum() <= high:
+        for _ in range(TRIES):
             blank = rng.integers(self.blank_frames[0], self.blank_frames[1] + 1, self.segments)
             image = rng.integers(self.image_frames[0], self.image_frames[1] + 1, self.segments)
+            if self.clip_frames[0] <= blank.sum() + image.sum() <= self.clip_frames[1]:
+                break
+        else:
+            raise self._no_lengths(f"did not take that in {TRIES} draws")
         names = [""] * self.segments
         if self.files:
             shown = rng.choice(len(self.files), self.segments, replace=False)
@@ -105,7 +124,14 @@ class NaturalImages:
         envelope[blank:] = self.contrast
         envelope[[blank, -1]] = self.contrast * self.edge_contrast
         image = load_image(Path(self.folder) / name) if name else natural_image(rng)
-        return envelope[:, None, None] * (image / screen.GREY - 1)
+        return envelope[:, None, None] * (image / self.grey_level - 1)
+
+    def _no_lengths(self, found: str) -> UserError:
+        low, high = self.clip_frames
+        return UserError(
+            f"expected clips of {low} to {high} frames, but {self.segments} images and blanks "
+            f"{found}; change clip_frames"
+        )
 
 
 @functools.lru_cache(maxsize=256)
@@ -123,9 +149,13 @@ def load_image(path: Path) -> np.ndarray:
         ) from None
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):  # which Pillow would cut off at 255
+                raise UserError(
+                    f"expected 8 bits a channel in {path}, got mode {image.mode}; convert it"
+                )
             size = protocol.WIDTH, protocol.HEIGHT
             return np.asarray(ImageOps.fit(image.convert("L"), size, Image.Resampling.BOX))
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError) as error:  # as Pillow reports damage
         raise UserError(
             f"expected an image in {path}, it cannot be read ({error}); remove or replace it"
         ) from None

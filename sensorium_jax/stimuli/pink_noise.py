@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.errors import UserError
 from sensorium_jax.stimuli import screen
 
 TILE_PX = 64  # the noise repeats at this distance, which the screen does not exceed
@@ -29,26 +28,34 @@ class PinkNoise:
     """Clips of directional pink noise.
 
     Attributes:
-        directions_deg: of motion, each once a clip; chosen.
+        directions_deg: of motion, each once in a drawn clip: 12 segments [A], values chosen.
         bandwidth_deg: std of orientation about the perpendicular of motion [A]; value chosen.
-        speed_px: a frame; chosen, some 60 degrees of visual angle a second.
+        speed_px_per_frame: chosen, some 60 degrees of visual angle a second.
         std_levels: of the grey levels; chosen.
+        grey_level: their mean; chosen.
         segment_frames: of a segment [A].
-        clips: of a set; 72 segments in all [A].
+        clips: of a set, which shows every direction that often; 72 segments in all [A].
     """
 
     directions_deg: tuple[float, ...] = tuple(range(0, 360, 30))
     bandwidth_deg: float = 15.0
-    speed_px: float = 0.6
+    speed_px_per_frame: float = 0.6
     std_levels: float = 50.0
+    grey_level: float = screen.GREY
     segment_frames: int = 27
     clips: int = 6
 
     def __post_init__(self):
-        screen.check_positive(self, "bandwidth_deg", "speed_px", "std_levels", "segment_frames")
-        screen.check_positive(self, "clips")
-        if not self.directions_deg:
-            raise UserError("expected directions_deg for PinkNoise, got none; name at least one")
+        screen.check_range(self, "directions_deg", low=-360, high=360)
+        screen.check_range(self, "bandwidth_deg", low=1, high=360)
+        screen.check_positive(self, "speed_px_per_frame", "std_levels")
+        screen.check_range(self, "grey_level", low=1, high=255)
+        screen.check_counts(self, "segment_frames", "clips")
+
+    @property
+    def segments(self) -> int:
+        """In a clip: one a direction."""
+        return len(self.directions_deg)
 
     @property
     def conditions(self) -> tuple[PinkNoiseCondition, ...]:
@@ -70,8 +77,8 @@ class PinkNoise:
         off_axis = np.arccos(np.clip(np.abs(fy * along_y + fx * along_x) / radius, 0, 1))
         amplitude = np.exp(-0.5 * (off_axis / np.deg2rad(self.bandwidth_deg)) ** 2) / radius
         wave = amplitude * np.fft.rfft2(rng.normal(size=(TILE_PX, TILE_PX)))
-        moved_px = self.speed_px * np.arange(self.segment_frames)[:, None, None]
+        moved_px = self.speed_px_per_frame * np.arange(self.segment_frames)[:, None, None]
         moving = wave * np.exp(-2j * np.pi * moved_px * (fy * along_y + fx * along_x))
         field = np.fft.irfft2(moving, (TILE_PX, TILE_PX))
-        field *= self.std_levels / screen.GREY / field.std()
+        field *= self.std_levels / self.grey_level / field.std()
         return field[:, : protocol.HEIGHT, : protocol.WIDTH]

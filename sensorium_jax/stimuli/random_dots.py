@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.errors import UserError
 from sensorium_jax.stimuli import screen
 
 
@@ -22,7 +21,7 @@ class RandomDotsCondition(NamedTuple):
 
     direction_deg: float
     coherence: float  # share of the dots that move in the direction
-    speed_px: float  # a frame
+    speed_px_per_frame: float
 
 
 @dataclass(frozen=True)
@@ -30,47 +29,46 @@ class RandomDots:
     """Clips of random dot kinematograms, half of the dots black, half white.
 
     Attributes:
-        directions_deg: eight trajectories [A].
+        directions_deg: of motion, eight [A].
         coherences: two [A]; values chosen.
-        speeds_px: two, a frame [A]; values chosen.
+        speeds_px_per_frame: two [A]; values chosen, some 50 and 120 degrees a second.
         dots: on the screen; chosen.
         radius_px: of a dot; chosen.
         lifetime_frames: after which a dot starts elsewhere; chosen.
         contrast: of the dots; chosen.
+        grey_level: of the background; chosen.
         segments: in a clip [A].
         segment_frames: of a segment [A].
-        clips: of a set; they show the 32 conditions once [A].
     """
 
     directions_deg: tuple[float, ...] = tuple(range(0, 360, 45))
     coherences: tuple[float, ...] = (0.5, 1.0)
-    speeds_px: tuple[float, ...] = (0.5, 1.2)
+    speeds_px_per_frame: tuple[float, ...] = (0.5, 1.2)
     dots: int = 40
     radius_px: float = 1.8
     lifetime_frames: int = 20
     contrast: float = 1.0
+    grey_level: float = screen.GREY
     segments: int = 4
     segment_frames: int = 60
-    clips: int = 8
 
     def __post_init__(self):
-        screen.check_positive(self, "speeds_px", "dots", "radius_px", "lifetime_frames", "contrast")
-        screen.check_positive(self, "segments", "segment_frames", "clips")
-        if not self.coherences or min(self.coherences) < 0 or max(self.coherences) > 1:
-            raise UserError(f"expected coherences from 0 to 1, got {self.coherences}; change them")
-        screen.check_clip(self, self.segments)
+        screen.check_range(self, "directions_deg", low=-360, high=360)
+        screen.check_range(self, "coherences", "contrast", low=0, high=1)
+        screen.check_positive(self, "speeds_px_per_frame", "radius_px")
+        screen.check_range(self, "grey_level", low=1, high=255)
+        screen.check_counts(self, "dots", "lifetime_frames", "segments", "segment_frames")
+        screen.check_segments(self)
 
     @property
     def conditions(self) -> tuple[RandomDotsCondition, ...]:
         """Every direction at every coherence and speed."""
-        axes = product(self.directions_deg, self.coherences, self.speeds_px)
+        axes = product(self.directions_deg, self.coherences, self.speeds_px_per_frame)
         return tuple(RandomDotsCondition(*condition) for condition in axes)
 
     def draw(self, rng: np.random.Generator) -> tuple[RandomDotsCondition, ...]:
         """Different conditions for one clip."""
-        conditions = self.conditions
-        shown = rng.choice(len(conditions), self.segments, replace=False)
-        return tuple(conditions[i] for i in shown)
+        return screen.draw_some(self, rng)
 
     def segment(self, condition: RandomDotsCondition, rng: np.random.Generator) -> np.ndarray:
         """Contrast of one kinematogram [T H W]."""
@@ -79,7 +77,9 @@ class RandomDots:
             condition.direction_deg,
             rng.uniform(0, 360, self.dots),
         )
-        velocity = condition.speed_px * np.stack(screen.unit_vector(angles), axis=-1)  # [dots 2]
+        velocity = condition.speed_px_per_frame * np.stack(
+            screen.unit_vector(angles), axis=-1
+        )  # [dots 2]
         # A dot lives, then starts elsewhere; births are spread over time.
         frame = np.arange(self.segment_frames)[:, None]
         age = rng.integers(0, self.lifetime_frames, self.dots) + frame
