@@ -34,6 +34,7 @@ _MODULES = (
     "protocol",
     "readouts",
     "shifters",
+    "submission",
     "torch_import",
     "types",
 )

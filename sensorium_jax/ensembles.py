@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
-from sensorium_jax.evaluate import Evaluate, make_evaluate
+from sensorium_jax.evaluate import Evaluate, Predictions, make_evaluate, make_predictions
 from sensorium_jax.experiment import Experiment, members_of
 from sensorium_jax.report import Report
 from sensorium_jax.run import Run, claim, load_run, read_record, score_all
@@ -36,11 +36,24 @@ class Ensemble:
         """The members' best weights."""
         return tuple(run.params for run in self.runs)
 
+    @property
+    def recordings(self) -> pipeline.Recordings:
+        """The sessions, in the order of the readouts."""
+        return self.runs[0].recordings
+
     @functools.cached_property
     def evaluate(self) -> Evaluate:
         """``evaluate(params, split) -> Report``, as in ``sensorium_jax.evaluate``."""
+        return self._make(make_evaluate)
+
+    @functools.cached_property
+    def predictions(self) -> Predictions:
+        """``predictions(params, split, sessions=None)``, trial by trial, as there."""
+        return self._make(make_predictions)
+
+    def _make(self, function: Callable) -> Callable:
         first = self.runs[0]
-        return make_evaluate(
+        return function(
             tuple(run.experiment.model for run in self.runs),
             first.recordings,
             mesh=first.mesh,
@@ -50,7 +63,7 @@ class Ensemble:
 
     def evaluate_all(self, console: Console | None = None) -> Report:
         """Score on every evaluation tier that has public responses."""
-        return score_all(self.evaluate, self.params, self.runs[0].recordings, console or Console())
+        return score_all(self.evaluate, self.params, self.recordings, console or Console())
 
     def predict(
         self, video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray, *, session: str

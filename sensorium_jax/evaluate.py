@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -13,33 +14,38 @@ from sensorium_jax import parallel, protocol
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import CorrelationToAverage, SingleTrialCorrelation
-from sensorium_jax.model import Model
+from sensorium_jax.model import Model, of_sessions
 from sensorium_jax.report import ALL, Report, Score
 from sensorium_jax.types import Params
 
 Evaluate = Callable[..., Report]
 
 
-class _Trial(NamedTuple):
+class PredictedTrial(NamedTuple):
     """The scored frames of one trial, real neurons only, in the official scorer's units."""
 
-    response: np.ndarray  # [T N]
+    session: int  # by position
+    row: int  # of the session's trial table
+    response: np.ndarray  # [T N] zeros where it is withheld
     prediction: np.ndarray  # [T N]
     rate: np.ndarray  # [T N] the prediction in the model's own units
     truth: np.ndarray | None  # [T N] the true rate of a simulated mouse
 
 
+Predictions = Callable[..., Iterator[PredictedTrial]]
+
+
 class _Tally:
     """What is summed for one session over a tier, or over one stimulus family of it."""
 
-    def __init__(self, trial: _Trial):
+    def __init__(self, trial: PredictedTrial):
         n = trial.response.shape[1]
         sources = ["prediction"] if trial.truth is None else ["prediction", "truth"]
         self.meters = {s: (SingleTrialCorrelation(n), CorrelationToAverage(n)) for s in sources}
         self.trials = 0
         self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
 
-    def add(self, clip: str, trial: _Trial) -> None:
+    def add(self, clip: str, trial: PredictedTrial) -> None:
         self.trials += 1
         self.low = np.minimum(self.low, trial.rate.min(0))
         self.high = np.maximum(self.high, trial.rate.max(0))
@@ -69,15 +75,15 @@ class _Tally:
         )
 
 
-def make_evaluate(
+def make_predictions(
     model: Model | tuple[Model, ...],
     recordings: pipeline.Recordings,
     *,
     mesh: Mesh,
     statistics: str = "released",
     trials: int = 4,
-) -> Evaluate:
-    """Build ``evaluate(params, split, *, on_trials=None) -> Report``.
+) -> Predictions:
+    """Build ``predictions(params, split, *, sessions=None) -> Iterator[PredictedTrial]``.
 
     Args:
         model: what to evaluate; of several, the mean rate, and ``params`` is a tuple too.
@@ -86,19 +92,69 @@ def make_evaluate(
         statistics: the kind that the model was trained with.
         trials: full-length trials of every session predicted at a time.
 
-    ``evaluate`` scores frames 50 to 299 of every trial of a tier whose responses are public, in
-    the official scorer's units: responses and predictions over the released frame-by-frame std
-    (competition site, 2023-09-15). Beside the score of the model stands that of the true rate,
-    where the mice are simulated. ``on_trials(n)`` is told of progress. It raises ``UserError``
-    for a split that does not exist, one whose responses are all withheld, and NaN predictions.
+    ``predictions`` yields frames 50 to 299 of every trial of a tier, in the official scorer's
+    units: responses and predictions over the released frame-by-frame std (competition site,
+    2023-09-15). ``sessions``, some by position, come one after the other; all together by default.
+    It raises ``UserError`` for a split that does not exist and for NaN predictions.
     """
     if isinstance(model, tuple):
         predict = parallel.make_ensemble_predict_step(model, mesh)
     else:
         predict = parallel.make_predict_step(model, mesh)
+
+    def params_of(params, sessions: Sequence[int]):
+        if isinstance(model, tuple):
+            return tuple(of_sessions(member, sessions) for member in params)
+        return of_sessions(params, sessions)
+
     own = recordings.statistics(statistics)
     official = recordings.statistics("released").response.std  # [S f N]
-    neurons, own_device = parallel.replicate((recordings.neurons, own), mesh)
+    data = parallel.replicate((recordings.neurons, own), mesh)
+
+    def together(params, split: str, sessions: Sequence[int]) -> Iterator[PredictedTrial]:
+        whole = len(sessions) == len(recordings.session_names)
+        here = data if whole else jax.tree.map(lambda x: x[np.asarray(sessions)], data)
+        for item in pipeline.eval_batches(
+            recordings, split, trials=trials, rate=recordings.simulated, sessions=sessions
+        ):
+            batch = parallel.shard_batch(item.batch, mesh)
+            rate = np.asarray(predict(params, batch, *here))  # [S B T' N]
+            for at in zip(*np.nonzero(item.index >= 0), strict=True):
+                session = sessions[at[0]]
+                n = int(recordings.neurons.mask[session].sum())
+                units = own.response.std[session, :, :n], official[session, :, :n]
+                yield _scored(item, rate[at][:, :n], at=at, session=session, units=units)
+
+    def predictions(
+        params: Params | tuple[Params, ...], split: str, *, sessions: Sequence[int] | None = None
+    ) -> Iterator[PredictedTrial]:
+        if sessions is None:
+            yield from together(params, split, range(len(recordings.session_names)))
+            return
+        for session in sessions:
+            yield from together(params_of(params, [session]), split, [session])
+
+    return predictions
+
+
+def make_evaluate(
+    model: Model | tuple[Model, ...],
+    recordings: pipeline.Recordings,
+    *,
+    mesh: Mesh,
+    statistics: str = "released",
+    trials: int = 4,
+) -> Evaluate:
+    """Build ``evaluate(params, split, *, on_trials=None) -> Report``; arguments as above.
+
+    ``evaluate`` scores what ``make_predictions`` yields of a tier whose responses are public.
+    Beside the score of the model stands that of the true rate, where the mice are simulated.
+    ``on_trials(n)`` is told of progress. It raises ``UserError`` as ``predictions`` does, and for a
+    tier whose responses are all withheld.
+    """
+    predictions = make_predictions(
+        model, recordings, mesh=mesh, statistics=statistics, trials=trials
+    )
 
     def evaluate(
         params: Params | tuple[Params, ...],
@@ -108,28 +164,15 @@ def make_evaluate(
     ) -> Report:
         tallies: dict[tuple[int, str], _Tally] = {}
         withheld: set[int] = set()
-        for item in pipeline.eval_batches(
-            recordings, split, trials=trials, rate=recordings.simulated
-        ):
-            batch = parallel.shard_batch(item.batch, mesh)
-            rate = np.asarray(predict(params, batch, neurons, own_device))  # [S B T' N]
-            for session, position in zip(*np.nonzero(item.index >= 0), strict=True):
-                table, row = recordings.trials(session), item.index[session, position]
-                if not table.labelled[row]:
-                    withheld.add(int(session))
-                    continue
-                n = int(recordings.neurons.mask[session].sum())
-                trial = _scored(
-                    item,
-                    rate[session, position, :, :n],
-                    at=(session, position),
-                    own=own.response.std[session, :, :n],
-                    official=official[session, :, :n],
-                )
-                for family in (ALL, str(table.family[row])):
-                    tally = tallies.setdefault((int(session), family), _Tally(trial))
-                    tally.add(str(table.clip[row]), trial)
-            on_trials(int((item.index >= 0).sum()))
+        for trial in predictions(params, split):
+            on_trials(1)
+            table = recordings.trials(trial.session)
+            if not table.labelled[trial.row]:
+                withheld.add(trial.session)
+                continue
+            for family in (ALL, str(table.family[trial.row])):
+                tally = tallies.setdefault((trial.session, family), _Tally(trial))
+                tally.add(str(table.clip[trial.row]), trial)
         return _report(split, tallies, withheld, recordings.session_names)
 
     return evaluate
@@ -137,13 +180,14 @@ def make_evaluate(
 
 def _scored(
     item: pipeline.EvalBatch,
-    rate: np.ndarray,  # [T' N] in units of ``own``
+    rate: np.ndarray,  # [T' N] in units of the model
     *,
     at: tuple[int, int],
-    own: np.ndarray,  # [f N]
-    official: np.ndarray,  # [f N]
-) -> _Trial:
+    session: int,
+    units: tuple[np.ndarray, np.ndarray],  # [f N] std of the model, of the scorer
+) -> PredictedTrial:
     """Cut one trial to its scored frames, in the official scorer's units."""
+    own, official = units
     n = rate.shape[1]
     length = int(item.batch.frame_mask[at].sum())
     warmup = item.batch.response.shape[2] - len(rate)
@@ -162,7 +206,8 @@ def _scored(
             "damaged; lower optimizer.learning_rate"
         )
     truth = None if item.rate is None else item.rate[at][frames, :n] / unit
-    return _Trial(item.batch.response[at][frames, :n] / unit, prediction, rate, truth)
+    response = item.batch.response[at][frames, :n] / unit
+    return PredictedTrial(session, int(item.index[at]), response, prediction, rate, truth)
 
 
 def _at(std: np.ndarray, frames: np.ndarray) -> np.ndarray:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sensorium_jax.types import Array, Batch, Moments, Neurons, Params, PyTree, Statistics
 
@@ -226,6 +228,16 @@ def forward(
 
         rate *= jax.vmap(modulator)(params.weights["modulator"], behavior, neurons)
     return rate, stats
+
+
+def of_sessions(params: Params, index: Sequence[int]) -> Params:
+    """The weights of some sessions, by position: the core's whole, of the others these rows."""
+    rows = np.asarray(index)
+    weights = {
+        name: part if name == "core" else jax.tree.map(lambda x: x[rows], part)
+        for name, part in params.weights.items()
+    }
+    return Params(weights, params.stats)
 
 
 def penalty(model: Model, weights: PyTree) -> tuple[Array, Array]:

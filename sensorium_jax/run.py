@@ -103,25 +103,19 @@ class Run:
         ):
             if np.shape(x) != shape:
                 raise UserError(f"expected {name} of shape {shape}, got {np.shape(x)}")
-        index = names.index(session)
-        neurons, statistics, weights = jax.tree.map(
-            lambda x: x[index : index + 1],
-            (
-                self.recordings.neurons,
-                self.recordings.statistics(self.experiment.data.statistics),
-                {k: v for k, v in self.params.weights.items() if k != "core"},
-            ),
+        index = [names.index(session)]
+        kind = self.experiment.data.statistics
+        neurons, statistics = jax.tree.map(
+            lambda x: x[index], (self.recordings.neurons, self.recordings.statistics(kind))
         )
-        weights["core"] = self.params.weights["core"]
+        params = models.of_sessions(self.params, index)
         batch = Batch(
             *(np.asarray(x)[None, None] for x in (video, behavior, pupil_center)),
             response=np.zeros((1, 1, frames, neurons.mask.shape[1]), np.float32),
             first_frame=np.zeros((1, 1), np.int32),
             frame_mask=np.ones((1, 1, frames), bool),
         )
-        rate = _predict(
-            self.experiment.model, Params(weights, self.params.stats), batch, neurons, statistics
-        )
+        rate = _predict(self.experiment.model, params, batch, neurons, statistics)
         return np.asarray(rate)[:, neurons.mask[0]]
 
 

@@ -42,6 +42,7 @@ ALLOWED = {
     "run": LEAVES | ABOVE | {"data", "checkpoint", "evaluate", "experiment", "weights"},
     "pretrained": LEAVES | ABOVE | {"data", "demo", "experiment", "run", "weights"},
     "ensembles": LEAVES | ABOVE | {"data", "evaluate", "experiment", "run", "train"},
+    "submission": LEAVES | {"data", "metrics", "evaluate", "ensembles", "submission"},
     "torch_import": LEAVES
     | {"torch_import", "cores", "readouts", "shifters", "nn", "model", "weights"},
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -244,7 +244,12 @@ class EvalBatch(NamedTuple):
 
 
 def eval_batches(
-    recordings: Recordings, tier: str, *, trials: int, rate: bool = False
+    recordings: Recordings,
+    tier: str,
+    *,
+    trials: int,
+    rate: bool = False,
+    sessions: Sequence[int] | None = None,
 ) -> Iterator[EvalBatch]:
     """All trials of a tier, by file number, cut to the frames that are scored.
 
@@ -255,11 +260,13 @@ def eval_batches(
         tier: which trials.
         trials: B, trials of every session in a batch; the last one is padded.
         rate: read the true rate as well (simulated mice).
+        sessions: S of them, by position; None takes all.
 
     Raises:
         UserError: there is no such tier.
     """
-    rows = [recordings.rows(i, tier) for i in range(len(recordings.sessions))]
+    sessions = range(len(recordings.sessions)) if sessions is None else sessions
+    rows = [recordings.rows(s, tier) for s in sessions]
     longest = max(int(s.trials.frames.max()) for s in recordings.sessions)
     frames = min(protocol.CLIP_FRAMES, longest)
 
@@ -268,8 +275,8 @@ def eval_batches(
         for i, r in enumerate(rows):
             index[i, : len(r[first : first + trials])] = r[first : first + trials]
         items = [
-            [_whole_trial(recordings, i, row, frames=frames, rate=rate) for row in index[i]]
-            for i in range(len(rows))
+            [_whole_trial(recordings, s, row, frames=frames, rate=rate) for row in index[i]]
+            for i, s in enumerate(sessions)
         ]
         batch = _stack([_stack([trial for trial, _ in row]) for row in items])
         true = np.stack([[r for _, r in row] for row in items]) if rate else None

@@ -1,0 +1,139 @@
+"""From a trained model to the zip that is uploaded, a trial at a time."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium_jax.data.pipeline import Recordings
+from sensorium_jax.ensembles import Ensemble
+from sensorium_jax.errors import UserError
+from sensorium_jax.evaluate import PredictedTrial
+from sensorium_jax.files import whole_file
+from sensorium_jax.submission.files import COLUMNS, TRACKS, WINDOWS, parquet, submitted
+
+BROTLI_LEVEL = 1  # higher ones take minutes and save a few percent (benchmarks/submission.py)
+
+
+def write(
+    trained: Ensemble,
+    track: str,
+    out: Path,
+    *,
+    window: str = "starter",
+    on_trial: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Path:
+    """Write ``out/TRACK.zip``, mouse by mouse, trial by trial: memory holds a few trials.
+
+    Predictions are over the released std of every neuron and frame, as the official loader's
+    responses are (competition site, 2023-09-15).
+
+    Args:
+        trained: what predicts; ``ensemble(workdir)`` opens it.
+        track: "main" or "bonus".
+        out: a folder.
+        window: "starter" predicts frames 50 to 299, "winners" 50 to 298.
+        on_trial: told of the session, its trials done, and its trials in all.
+
+    Returns:
+        The zip.
+
+    Raises:
+        UserError: another track or window, no trials of a tier, NaN predictions, or no pyarrow.
+    """
+    for name, value, known in (("track", track, TRACKS), ("window", window, WINDOWS)):
+        if value not in known:
+            raise UserError(f"expected a {name} of {' or '.join(known)}, got {value!r}")
+    parquet()
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{track}.zip"
+    files = {tier: out / name for tier, name in TRACKS[track].items()}
+    for tier, file in files.items():
+        with whole_file(file) as beside:
+            _write_tier(trained, tier, beside, WINDOWS[window], on_trial)
+    with whole_file(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        for file in files.values():
+            archive.write(file, file.name)
+    for file in files.values():
+        file.unlink()
+    return path
+
+
+def _write_tier(
+    trained: Ensemble, tier: str, path: Path, left_out: int, on_trial: Callable
+) -> None:
+    recordings = trained.recordings
+    sessions = submitted(recordings, tier)
+    if not sessions:
+        raise UserError(
+            f"expected trials of {tier} in {recordings.store.path}, found none; "
+            "submit what the store has, or convert the mice that have them"
+        )
+    ids = {s: recordings.sessions[s].load("unit_ids") for s in sessions}
+    done = dict.fromkeys(sessions, 0)
+    with TrialWriter(path) as writer:
+        for trial in trained.predictions(trained.params, tier, sessions=sessions):
+            s = trial.session
+            writer.write(*_row(trial, recordings, left_out), ids[s])
+            done[s] += 1
+            total = len(recordings.rows(s, tier))
+            on_trial(f"{tier} {recordings.session_names[s]}", done[s], total)
+
+
+def _row(
+    trial: PredictedTrial, recordings: Recordings, left_out: int
+) -> tuple[str, int, np.ndarray]:
+    table = recordings.trials(trial.session)
+    # Every clip ends a frame earlier in the winners' window, whatever its length.
+    prediction = trial.prediction[: len(trial.prediction) - left_out]
+    name = recordings.session_names[trial.session]
+    return name, int(table.number[trial.row]), prediction.T
+
+
+class TrialWriter:
+    """A parquet file that grows by one row group a trial.
+
+    Floats are stored byte by byte position (``BYTE_STREAM_SPLIT``), since sign and exponent
+    compress and the rest does not.
+    """
+
+    def __init__(self, path: Path):
+        pa, pq = parquet()
+        types = pa.string(), pa.int64(), pa.list_(pa.list_(pa.float32())), pa.list_(pa.int64())
+        self._schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+        self._pa = pa
+        leaf = "prediction.list.element.list.element"
+        self._writer: Any = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="brotli",
+            compression_level=BROTLI_LEVEL,
+            use_dictionary=False,
+            column_encoding={leaf: "BYTE_STREAM_SPLIT"},
+            write_statistics=False,
+        )
+
+    def write(self, mouse: str, number: int, prediction: np.ndarray, ids: np.ndarray) -> None:
+        """Add a trial: its prediction [N T] and unit ids [N]."""
+        pa = self._pa
+        n, frames = prediction.shape
+        values = pa.array(np.ascontiguousarray(prediction, np.float32).ravel())
+        ends = np.arange(n + 1, dtype=np.int32) * frames
+        neurons = pa.ListArray.from_arrays(pa.array(ends), values)
+        row = [
+            pa.array([mouse]),
+            pa.array([number], pa.int64()),
+            pa.ListArray.from_arrays(pa.array([0, n], pa.int32()), neurons),
+            pa.array([np.asarray(ids, np.int64)]),
+        ]
+        self._writer.write_table(pa.table(row, schema=self._schema))
+
+    def __enter__(self) -> TrialWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._writer.close()
