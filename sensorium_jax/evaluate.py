@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from sensorium_jax import parallel, protocol
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
-from sensorium_jax.metrics import CorrelationToAverage, SingleTrialCorrelation
+from sensorium_jax.metrics import Repeats, SingleTrialCorrelation
 from sensorium_jax.model import Model, of_sessions
 from sensorium_jax.report import ALL, Report, Score
 from sensorium_jax.types import Params
@@ -41,7 +41,7 @@ class _Tally:
     def __init__(self, trial: PredictedTrial):
         n = trial.response.shape[1]
         sources = ["prediction"] if trial.truth is None else ["prediction", "truth"]
-        self.meters = {s: (SingleTrialCorrelation(n), CorrelationToAverage(n)) for s in sources}
+        self.meters = {s: (SingleTrialCorrelation(n), Repeats(n)) for s in sources}
         self.trials = 0
         self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
 
@@ -54,11 +54,16 @@ class _Tally:
                 meter.add(clip, trial.response, getattr(trial, source))
 
     def score(self, *, session: str, tier: str, family: str) -> Score:
-        single, average = (m.correlation() for m in self.meters["prediction"])
+        trials, repeats = self.meters["prediction"]
+        single, average = trials.correlation(), repeats.to_average()
+        feve, cc_norm = repeats.feve(), repeats.cc_norm()
         # A silent neuron stays one when its rate is divided by a std that differs between frames.
         constant = single.constant | (self.low >= self.high)
-        ceilings = [float(m.correlation().value.mean()) for m in self.meters.get("truth", ())]
-        single_ceiling, average_ceiling = ceilings or (None, None)
+        single_ceiling = average_ceiling = None
+        if "truth" in self.meters:
+            of_trials, of_repeats = self.meters["truth"]
+            single_ceiling = float(of_trials.correlation().value.mean())
+            average_ceiling = float(of_repeats.to_average().value.mean())
         values = np.where(constant, 0, single.value)
         return Score(
             session=session,
@@ -72,6 +77,12 @@ class _Tally:
             to_average_ceiling=average_ceiling,
             constant=int(constant.sum()),
             single_trial_std=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
+            feve=feve.mean(),
+            feve_neurons=int(feve.defined.sum()),
+            cc_norm=cc_norm.mean(),
+            cc_norm_neurons=int(cc_norm.defined.sum()),
+            oracle=repeats.oracle().mean(),
+            oracle_conservative=repeats.oracle_conservative().mean(),
         )
 
 

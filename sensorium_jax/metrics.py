@@ -1,7 +1,8 @@
 """Scores, from sums that are updated trial by trial: no tier is ever held in memory.
 
 All arithmetic is float64 on the host. A neuron whose response or prediction is constant has no
-correlation: it scores 0, as in the starter kit, and is counted.
+correlation: it scores 0, as in the starter kit, and is counted. Scores of repeats that are not
+defined are NaN, and left out of means.
 """
 
 from __future__ import annotations
@@ -9,6 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
+FEV_FLOOR = (
+    0.15  # explainable share of variance from which on FEVE means something (SENSORIUM 2022)
+)
+SIGNAL_FLOOR = 1e-4  # of a clip's signal power (bryanlimy/ViV1T-closed-loop, ``get_cc_norm``)
+_TINY = 1e-12  # below it, a variance is rounding
 
 
 class Correlation(NamedTuple):
@@ -80,32 +87,172 @@ class SingleTrialCorrelation:
         return self._sums.correlation()
 
 
-class CorrelationToAverage:
-    """Pearson r after averaging responses and predictions over the repeats of each clip.
+class Defined(NamedTuple):
+    """A score of neurons that may not exist.
 
-    The clips' averages are joined along time: the analogue, for films, of the definition of
-    SENSORIUM 2022 (``metrics.py`` of sinzlab/sensorium). Repeats may differ by a frame or two in
-    length (flashed images); the average ends with the shortest.
+    ``value`` [N], NaN where it does not; ``defined`` [N].
+    """
+
+    value: np.ndarray
+    defined: np.ndarray
+
+    def mean(self) -> float | None:
+        """Over the neurons that have one; None if there is none."""
+        return float(self.value[self.defined].mean()) if self.defined.any() else None
+
+
+class _Clip:
+    """Sums over the repeats of one clip, from which every score of repeats follows."""
+
+    def __init__(self, response: np.ndarray, prediction: np.ndarray):
+        self.repeats = 1
+        self.sums = self._terms(response, prediction)  # [4 T N]
+        self.variance = response.var(0)  # [N] along time, summed over repeats
+
+    @staticmethod
+    def _terms(response: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        return np.stack([response, prediction, response**2, (response - prediction) ** 2])
+
+    def add(self, response: np.ndarray, prediction: np.ndarray) -> None:
+        frames = min(len(response), self.sums.shape[1])
+        self.sums = self.sums[:, :frames] + self._terms(response[:frames], prediction[:frames])
+        self.variance += response.var(0)
+        self.repeats += 1
+
+
+class Repeats:
+    """Scores of trials that repeat clips: what of a neuron's response can be predicted, and is.
+
+    Repeats may differ by a frame or two in length (flashed images); a clip ends with its shortest.
+    For each clip it keeps four sums over repeats, [T N] in float64.
     """
 
     def __init__(self, neurons: int):
         self._neurons = neurons
-        self._sums: dict[str, np.ndarray] = {}  # clip -> [2 T N]
-        self._repeats: dict[str, int] = {}
+        self._clips: dict[str, _Clip] = {}
+        self._shift: np.ndarray | None = None
 
     def add(self, clip: str, response: np.ndarray, prediction: np.ndarray) -> None:
         """Add one trial of scored frames: response and prediction [T N]."""
-        x = np.stack([response, prediction])
-        if clip in self._sums:
-            frames = min(x.shape[1], self._sums[clip].shape[1])
-            self._sums[clip] = self._sums[clip][:, :frames] + x[:, :frames]
+        if self._shift is None:  # all scores are the same, and large means cost no digits
+            self._shift = response.mean(0, dtype=np.float64)
+        pair = [x.astype(np.float64) - self._shift for x in (response, prediction)]
+        if clip in self._clips:
+            self._clips[clip].add(*pair)
         else:
-            self._sums[clip] = x.astype(np.float64)
-        self._repeats[clip] = self._repeats.get(clip, 0) + 1
+            self._clips[clip] = _Clip(*pair)
 
-    def correlation(self) -> Correlation:
-        """[N] over all clips added."""
+    def to_average(self) -> Correlation:
+        """Pearson r after averaging responses and predictions over the repeats of each clip.
+
+        The clips' averages are joined along time: the analogue, for films, of the definition of
+        SENSORIUM 2022 (``metrics.py`` of sinzlab/sensorium).
+        """
         sums = CorrelationSums(self._neurons)
-        for clip, total in self._sums.items():
-            sums.add(*(total / self._repeats[clip]))
+        for clip in self._clips.values():
+            sums.add(*(clip.sums[:2] / clip.repeats))
         return sums.correlation()
+
+    def oracle(self) -> Defined:
+        """Pearson r of each repeat with the mean of the others, over all repeats and clips.
+
+        A neuron's reliability, and a low estimate of what can be predicted (neuralpredictors,
+        ``oracle_corr_jackknife``). Undefined without repeats and for constant responses.
+        """
+
+        def moments(r: int, y: np.ndarray, y2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            others2 = ((r - 2) * y**2 + y2) / (r - 1) ** 2  # sum of ((y - y_r) / (r - 1))^2
+            return others2, (y**2 - y2) / (r - 1)
+
+        return self._oracle(moments)
+
+    def oracle_conservative(self) -> Defined:
+        """As ``oracle``, with each repeat in its own mean: a high estimate.
+
+        neuralpredictors, ``oracle_corr_conservative``.
+        """
+        return self._oracle(lambda r, y, y2: (y**2 / r, y**2 / r))
+
+    def _oracle(self, moments) -> Defined:
+        count, sums = 0, np.zeros((4, self._neurons))  # y, y^2, oracle^2, y oracle
+        for clip in self._repeated():
+            r, (y, _, y2, _) = clip.repeats, clip.sums
+            count += r * len(y)
+            sums += np.stack([y, y2, *moments(r, y, y2)]).sum(1)
+        if not count:
+            return self._undefined()
+        mean, *squares = sums / count  # an oracle's mean is that of the responses
+        own, other, cross = (x - mean**2 for x in squares)
+        return _divide(cross, np.sqrt(np.maximum(own, 0) * np.maximum(other, 0)), above=_TINY)
+
+    def fev(self) -> Defined:
+        """Share of the responses' variance that is not noise (neuralpredictors, ``fev``).
+
+        (total - noise) / total, where noise is the variance over repeats, mean over frames. Not
+        defined without repeats and for constant responses.
+        """
+        total, noise, _ = self._variances()
+        return _divide(total - noise, total, above=_TINY)
+
+    def feve(self) -> Defined:
+        """Share of the explainable variance that is explained (neuralpredictors, ``fev``).
+
+        1 - (mean squared error - noise) / (total - noise). Not defined where ``fev`` is below
+        ``FEV_FLOOR``, as in SENSORIUM 2022: it divides by what is almost nothing.
+        """
+        total, noise, error = self._variances()
+        share = _divide(error - noise, total - noise, above=_TINY)
+        reliable = self.fev()
+        defined = share.defined & reliable.defined
+        defined[defined] = reliable.value[defined] >= FEV_FLOOR
+        return Defined(np.where(defined, 1 - share.value, np.nan), defined)
+
+    def _variances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Total and noise variance of responses, and the mean squared error: [N] each."""
+        trials, frames = 0, 0
+        y_sum, y2_sum, noise, error = np.zeros((4, self._neurons))
+        for clip in self._repeated():
+            r, (y, _, y2, squared_error) = clip.repeats, clip.sums
+            trials += r * len(y)
+            frames += len(y)
+            y_sum += y.sum(0)
+            y2_sum += y2.sum(0)
+            error += squared_error.sum(0)
+            noise += ((y2 - y**2 / r) / (r - 1)).sum(0)
+        if not trials:
+            return tuple(np.zeros((3, self._neurons)))
+        total = (y2_sum - y_sum**2 / trials) / (trials - 1)
+        return total, noise / frames, error / trials
+
+    def cc_norm(self) -> Defined:
+        """Correlation with the average response over the highest that noise allows.
+
+        Schoppe et al. 2016 (Front Comput Neurosci 10:10, equations 3 to 5), for each clip, then the
+        mean over clips: Cov(y, p) / sqrt(Var(p) SP) of averages y and p over R repeats, with signal
+        power SP = (Var(sum of repeats) - sum of their variances) / (R (R - 1)), variances along
+        time. Not defined for a clip with SP of ``SIGNAL_FLOOR`` or less, or a constant prediction.
+        """
+        sums, clips = np.zeros(self._neurons), np.zeros(self._neurons)
+        for clip in self._repeated():
+            r, (y, p, _, _) = clip.repeats, clip.sums
+            signal = (y.var(0) - clip.variance) / (r * (r - 1))
+            of_clip = _divide(
+                ((y - y.mean(0)) * (p - p.mean(0))).mean(0) / r**2,
+                np.sqrt(p.var(0) / r**2 * np.maximum(signal, 0)),
+                above=_TINY,
+            )
+            defined = of_clip.defined & (signal > SIGNAL_FLOOR)
+            sums[defined] += of_clip.value[defined]
+            clips += defined
+        return _divide(sums, clips, above=0)
+
+    def _repeated(self) -> list[_Clip]:
+        return [clip for clip in self._clips.values() if clip.repeats > 1 and clip.sums.shape[1]]
+
+    def _undefined(self) -> Defined:
+        return Defined(np.full(self._neurons, np.nan), np.zeros(self._neurons, bool))
+
+
+def _divide(x: np.ndarray, y: np.ndarray, *, above: float) -> Defined:
+    defined = y > above
+    return Defined(np.divide(x, y, out=np.full(len(y), np.nan), where=defined), defined)

@@ -29,6 +29,14 @@ class Score:
         to_average_ceiling: likewise.
         constant: neurons whose prediction or response is constant; each counts as 0.
         single_trial_std: standard deviation over neurons of the single-trial correlation.
+        feve: share of the explainable variance explained, mean over the neurons of which at least
+            15 % of the variance is explainable; None if there is none.
+        feve_neurons: the number of these.
+        cc_norm: normalised correlation (Schoppe et al. 2016), mean over the neurons that have one.
+        cc_norm_neurons: the number of these.
+        oracle: correlation of each repeat with the mean of the others, mean over neurons: how
+            reliable responses are. None without repeats.
+        oracle_conservative: the same with the mean of all repeats, a high estimate.
     """
 
     session: str
@@ -42,6 +50,12 @@ class Score:
     to_average_ceiling: float | None
     constant: int
     single_trial_std: float = math.nan
+    feve: float | None = None
+    feve_neurons: int = 0
+    cc_norm: float | None = None
+    cc_norm_neurons: int = 0
+    oracle: float | None = None
+    oracle_conservative: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +77,10 @@ class Report:
         return tuple(s for s in self.scores if s.tier == tier and s.family == family)
 
     def by_neuron(self, tier: str, *, family: str = ALL, field: str = "single_trial") -> float:
-        """Mean of a field over all neurons of all sessions; NaN if there is none."""
-        return _mean(self.select(tier, family=family), field, weight=lambda s: s.neurons)
+        """Mean of a field over the neurons of all sessions that have one; NaN if none has."""
+        count = f"{field}_neurons" if field in ("feve", "cc_norm") else "neurons"
+        scores = [s for s in self.select(tier, family=family) if getattr(s, count)]
+        return _mean(scores, field, weight=lambda s: getattr(s, count))
 
     def by_mouse(self, tier: str, *, family: str = ALL, field: str = "single_trial") -> float:
         """Mean of a field over sessions; NaN if there is none."""
@@ -95,6 +111,8 @@ class Report:
             "share",
             "to\naverage",
             "ceiling",
+            "CC\nnorm",
+            "FEVE",
         ):
             table.add_column(name, justify="right", no_wrap=True)
         for tier, family in self.rows():
@@ -105,6 +123,8 @@ class Report:
                     "single_trial_ceiling",
                     "to_average",
                     "to_average_ceiling",
+                    "cc_norm",
+                    "feve",
                 )
             }
             sessions = self.select(tier, family=family)
@@ -118,6 +138,8 @@ class Report:
                 "" if math.isnan(share) else f"{share:.0%}",
                 _number(of["to_average"]),
                 _number(of["to_average_ceiling"]),
+                _number(of["cc_norm"]),
+                _number(of["feve"]),
                 style=None if family == ALL else "dim",
             )
         return table
@@ -126,7 +148,11 @@ class Report:
         lines = ["Correlations, mean over neurons."]
         if any(s.single_trial_ceiling is not None for s in self.scores):
             lines[0] += " Ceiling: the simulated neurons' own true rate."
-        constant = sum(s.constant for s in self.scores if s.family == ALL)
+        whole = [s for s in self.scores if s.family == ALL]
+        without = sum(s.neurons - s.feve_neurons for s in whole if s.feve_neurons)
+        if without:
+            lines.append(f"FEVE leaves out {without} neurons with little explainable variance.")
+        constant = sum(s.constant for s in whole)
         if constant:
             lines.append(f"{constant} constant predictions or responses counted as 0.")
         if self.withheld:

@@ -1,5 +1,6 @@
 """The scores equal the reference's, and ``evaluate`` applies them to the right frames."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,14 @@ def golden_trials():
         yield "clip", *(np.delete(x[protocol.SKIP_FRAMES :], NAN, axis=1) for x in pair)
 
 
-def score(meter, trials):
+def added(meter, trials):
     for clip, response, prediction in trials:
         meter.add(clip, response, prediction)
-    return meter.correlation()
+    return meter
+
+
+def score(meter, trials):
+    return added(meter, trials).correlation()
 
 
 def test_single_trial_correlation_equals_the_reference():
@@ -56,7 +61,7 @@ def test_sums_over_trials_equal_one_long_trial(offset):
 
 def test_correlation_to_average_averages_each_clip_up_to_its_shortest_repeat():
     trials = list(random_trials((30, 25, 28, 25)))
-    found = score(metrics.CorrelationToAverage(4), trials)
+    found = added(metrics.Repeats(4), trials).to_average()
     means = [
         np.concatenate(
             [
@@ -70,15 +75,106 @@ def test_correlation_to_average_averages_each_clip_up_to_its_shortest_repeat():
     np.testing.assert_allclose(found.value, expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("meter", [metrics.SingleTrialCorrelation, metrics.CorrelationToAverage])
-def test_constants_score_zero_and_are_counted(meter):
+def test_constants_score_zero_and_are_counted():
     clip, response, prediction = next(random_trials((40,)))
     response[:, 1] = 0.1
     prediction[:, 2] = 0.3
-    found = score(meter(4), [(clip, response, prediction)] * 2)
-    np.testing.assert_array_equal(found.constant, [False, True, True, False])
-    np.testing.assert_array_equal(found.value[1:3], 0)
-    assert (found.value[[0, 3]] > 0.3).all()
+    trials = [(clip, response, prediction)] * 2
+    for found in (
+        score(metrics.SingleTrialCorrelation(4), trials),
+        added(metrics.Repeats(4), trials).to_average(),
+    ):
+        np.testing.assert_array_equal(found.constant, [False, True, True, False])
+        np.testing.assert_array_equal(found.value[1:3], 0)
+        assert (found.value[[0, 3]] > 0.3).all()
+
+
+# --- scores of repeats --------------------------------------------------------------------------
+
+
+def golden_repeats(*, offset=0.0):
+    """Images of one frame: 12, shown 6 times, to 5 neurons."""
+    responses, predictions = GOLDEN["oracle/repeats"], GOLDEN["fev/predictions"]
+    for image, (response, prediction) in enumerate(zip(responses, predictions, strict=True)):
+        for y, p in zip(response + offset, prediction + offset, strict=True):
+            yield str(image), y[None], p[None]
+
+
+@pytest.mark.parametrize("offset", [0, 1e5])
+@pytest.mark.parametrize(
+    "name, golden",
+    [
+        ("oracle", "oracle/jackknife"),
+        ("oracle_conservative", "oracle/conservative"),
+        ("fev", "fev/fev"),
+        ("feve", "fev/fev_e"),
+    ],
+)
+def test_scores_of_repeats_equal_the_reference(name, golden, offset):
+    found = getattr(added(metrics.Repeats(5), golden_repeats(offset=offset)), name)()
+    # The reference gives FEVE to every neuron, here those of little explainable variance have none.
+    low = GOLDEN["fev/fev"] < metrics.FEV_FLOOR if name == "feve" else np.zeros(5, bool)
+    np.testing.assert_array_equal(found.defined, ~low)
+    np.testing.assert_allclose(found.value[~low], GOLDEN[golden][~low], rtol=1e-6)
+    assert found.mean() == pytest.approx(GOLDEN[golden][~low].mean(), rel=1e-6)
+
+
+def repeated(*, clips=3, repeats=5, frames=60, noise=1.0, offset=0.0, seed=0):
+    """Trials of neurons with a known signal, which the model predicts."""
+    rng = np.random.default_rng(seed)
+    signals = rng.normal(size=(clips, frames, 4)) + offset
+    for _ in range(repeats):
+        for clip, signal in enumerate(signals):
+            yield str(clip), signal + noise * rng.normal(size=signal.shape), signal.copy()
+
+
+@pytest.mark.parametrize("offset", [0, 1e5])
+def test_normalised_correlation_equals_its_formula(offset):
+    trials = [(c, y, p + 0.5 * y) for c, y, p in repeated(offset=offset)]
+    found = added(metrics.Repeats(4), trials).cc_norm()
+    of_clips = []
+    for clip in "012":
+        y, p = (np.stack([t[i] for t in trials if t[0] == clip]) for i in (1, 2))  # [R T N]
+        r = len(y)
+        power = (y.sum(0).var(0) - y.var(1).sum(0)) / (r * (r - 1))
+        y, p = y.mean(0), p.mean(0)
+        cov = ((y - y.mean(0)) * (p - p.mean(0))).mean(0)
+        of_clips.append(cov / np.sqrt(p.var(0) * power))
+    np.testing.assert_allclose(found.value, np.mean(of_clips, 0), rtol=1e-6)
+
+
+def test_the_signal_itself_explains_all():
+    meter = added(metrics.Repeats(4), repeated(clips=6, repeats=10, frames=250))
+    for found in (meter.cc_norm(), meter.feve()):
+        np.testing.assert_allclose(found.value, 1, atol=0.03)
+    assert meter.oracle().mean() == pytest.approx(
+        np.sqrt(0.5 * 9 / 10), abs=0.02
+    )  # r(y, mean of 9)
+    assert meter.oracle().mean() < meter.oracle_conservative().mean()
+    assert meter.fev().mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_scores_of_repeats_that_are_not_defined():
+    once = added(metrics.Repeats(4), repeated(repeats=1))
+    twice = added(metrics.Repeats(4), repeated(repeats=2, noise=0))
+    for name in ("oracle", "oracle_conservative", "fev", "feve", "cc_norm"):
+        found = getattr(once, name)()
+        assert not found.defined.any() and np.isnan(found.value).all() and found.mean() is None
+        assert getattr(twice, name)().value == pytest.approx(np.ones(4))
+
+    def odd(trials):
+        for clip, y, p in trials:
+            y[:, 0], p[:, 1] = 2.5, 0.5  # a constant response, and a constant prediction
+            y[:, 2] = np.random.default_rng(len(seen)).normal(size=len(y))  # nothing but noise
+            seen.append(clip)
+            yield clip, y, p
+
+    seen = []
+    meter = added(metrics.Repeats(4), odd(repeated(repeats=10, frames=250)))
+    np.testing.assert_array_equal(meter.oracle().defined, [False, True, True, True])
+    np.testing.assert_array_equal(meter.fev().defined, [False, True, True, True])
+    np.testing.assert_array_equal(meter.feve().defined, [False, True, False, True])
+    assert not meter.cc_norm().defined[:2].any() and meter.cc_norm().defined[3]
 
 
 # --- evaluate, with a predictor that knows the responses ----------------------------------------
@@ -191,6 +287,17 @@ def test_withheld_tiers(recordings, monkeypatch):
 
 
 # --- the report ---------------------------------------------------------------------------------
+
+
+def test_scores_of_repeats_weigh_the_neurons_that_have_one():
+    base = made_score("a", 10, 0.5)
+    some = dataclasses.replace(base, feve=0.8, feve_neurons=3, cc_norm=0.6, cc_norm_neurons=10)
+    few = dataclasses.replace(base, session="b", feve=0.4, feve_neurons=1)
+    report = reports.Report((some, few))
+    assert report.by_neuron("oracle", field="feve") == pytest.approx((3 * 0.8 + 0.4) / 4)
+    assert report.by_neuron("oracle", field="cc_norm") == pytest.approx(0.6)
+    assert "0.700" in str(report) and "FEVE leaves out 16 neurons" in str(report)
+    assert np.isnan(reports.Report((base,)).by_neuron("oracle", field="feve"))
 
 
 def made_score(session, neurons, single, family="all"):
