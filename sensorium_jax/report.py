@@ -111,8 +111,6 @@ class Report:
             "share",
             "to\naverage",
             "ceiling",
-            "CC\nnorm",
-            "FEVE",
         ):
             table.add_column(name, justify="right", no_wrap=True)
         for tier, family in self.rows():
@@ -123,8 +121,6 @@ class Report:
                     "single_trial_ceiling",
                     "to_average",
                     "to_average_ceiling",
-                    "cc_norm",
-                    "feve",
                 )
             }
             sessions = self.select(tier, family=family)
@@ -138,8 +134,6 @@ class Report:
                 "" if math.isnan(share) else f"{share:.0%}",
                 _number(of["to_average"]),
                 _number(of["to_average_ceiling"]),
-                _number(of["cc_norm"]),
-                _number(of["feve"]),
                 style=None if family == ALL else "dim",
             )
         return table
@@ -149,9 +143,6 @@ class Report:
         if any(s.single_trial_ceiling is not None for s in self.scores):
             lines[0] += " Ceiling: the simulated neurons' own true rate."
         whole = [s for s in self.scores if s.family == ALL]
-        without = sum(s.neurons - s.feve_neurons for s in whole if s.feve_neurons)
-        if without:
-            lines.append(f"FEVE leaves out {without} neurons with little explainable variance.")
         constant = sum(s.constant for s in whole)
         if constant:
             lines.append(f"{constant} constant predictions or responses counted as 0.")
@@ -169,7 +160,12 @@ class Report:
                     "family": family,
                     "single_trial_by_neuron": self.by_neuron(tier, family=family),
                     "single_trial_by_mouse": self.by_mouse(tier, family=family),
-                    "to_average_by_neuron": self.by_neuron(tier, family=family, field="to_average"),
+                    **{
+                        f"{field}_by_neuron": _or_none(
+                            self.by_neuron(tier, family=family, field=field)
+                        )
+                        for field in ("to_average", "cc_norm", "feve", "oracle")
+                    },
                 }
                 for tier, family in self.rows()
             ],
@@ -189,6 +185,10 @@ def _mean(scores: Iterable[Score], field: str, *, weight: Callable[[Score], int]
         return math.nan
     values, weights = zip(*pairs, strict=True)
     return float(np.average(values, weights=weights))
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _number(value: float) -> str:
