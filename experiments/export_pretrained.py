@@ -34,8 +34,8 @@ animal's responses are in it: these numbers say nothing about mice.
 at commit `{commit}`, seed {seed}: {steps} steps, the best weights on the oracle tier of {epochs}
 epochs. {parameters:,} weights.
 
-**Scores**, single-trial correlation, mean over neurons; in brackets the 95 % interval over neurons.
-The ceiling is the score of the simulated neurons' true rate.
+**Scores**, single-trial correlation, mean over neurons; in brackets the 95 % interval over clips
+and neurons. The ceiling is the score of the simulated neurons' true rate.
 
 | tier | score | ceiling |
 |---|---|---|
@@ -43,7 +43,7 @@ The ceiling is the score of the simulated neurons' true rate.
 
 **Limits.** Simulated neurons are space-time Gabor energy models: real ones are not. The weights
 fit these {mice} mice only; a new mouse needs a readout of its own. The demo size is a fifth of the
-resolution of the published baseline. The intervals are over neurons alone: another seed differs
+resolution of the published baseline. The intervals are over clips and neurons: another seed differs
 too.
 """
 

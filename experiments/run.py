@@ -133,14 +133,16 @@ def load_config(name: str, size: str):
 
 
 def report(workdir: Path, console) -> None:
-    """Score the best weights on every tier; table on the terminal, report.json in the workdir."""
-    from sensorium_jax import ensemble
-    from sensorium_jax.files import write_json
+    """Score the best weights on every tier: a table here, the rest in files of the workdir."""
+    from sensorium_jax import ensemble, results, run_page
 
-    result = ensemble(workdir).evaluate_all(console)
+    trained = ensemble(workdir)
+    result = trained.evaluate_all(console)
     console.print(result.table(title=f"{workdir.name}: best weights"))
-    write_json(workdir / "report.json", result.to_json())
-    console.print(f"Scores by mouse: {workdir / 'report.json'}")
+    results.write(workdir, result)
+    page = workdir / run_page.NAME
+    run_page.write(page, trained, result, logs=sorted(workdir.glob("**/metrics.jsonl")))
+    console.print(f"Scores with intervals, neurons, filters: {page}")
 
 
 def use_compilation_cache(console) -> None:

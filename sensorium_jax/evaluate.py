@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,9 +12,9 @@ from jax.sharding import Mesh
 from sensorium_jax import parallel, protocol
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
-from sensorium_jax.metrics import Repeats, SingleTrialCorrelation
+from sensorium_jax.metrics import PoissonSums, Repeats, SingleTrialCorrelation
 from sensorium_jax.model import Model, of_sessions
-from sensorium_jax.report import ALL, Report, Score
+from sensorium_jax.report import ALL, Partial, Report, Score
 from sensorium_jax.types import Params
 
 Evaluate = Callable[..., Report]
@@ -42,6 +41,7 @@ class _Tally:
         n = trial.response.shape[1]
         sources = ["prediction"] if trial.truth is None else ["prediction", "truth"]
         self.meters = {s: (SingleTrialCorrelation(n), Repeats(n)) for s in sources}
+        self.poisson = PoissonSums(n)
         self.trials = 0
         self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
 
@@ -49,6 +49,7 @@ class _Tally:
         self.trials += 1
         self.low = np.minimum(self.low, trial.rate.min(0))
         self.high = np.maximum(self.high, trial.rate.max(0))
+        self.poisson.add(clip, trial.response, trial.prediction)
         for source, meters in self.meters.items():
             for meter in meters:
                 meter.add(clip, trial.response, getattr(trial, source))
@@ -56,7 +57,6 @@ class _Tally:
     def score(self, *, session: str, tier: str, family: str) -> Score:
         trials, repeats = self.meters["prediction"]
         single, average = trials.correlation(), repeats.to_average()
-        feve, cc_norm = repeats.feve(), repeats.cc_norm()
         # A silent neuron stays one when its rate is divided by a std that differs between frames.
         constant = single.constant | (self.low >= self.high)
         single_ceiling = average_ceiling = None
@@ -64,25 +64,32 @@ class _Tally:
             of_trials, of_repeats = self.meters["truth"]
             single_ceiling = float(of_trials.correlation().value.mean())
             average_ceiling = float(of_repeats.to_average().value.mean())
-        values = np.where(constant, 0, single.value)
+        clips = trials.clip_moments()
+        clips[:, 1:, constant] = 0
+        order = np.argsort(np.where(constant, 0, single.value))
         return Score(
             session=session,
             tier=tier,
             family=family,
             trials=self.trials,
             neurons=len(constant),
-            single_trial=float(values.mean()),
+            single_trial=float(np.where(constant, 0, single.value).mean()),
             to_average=float(np.where(constant, 0, average.value).mean()),
             single_trial_ceiling=single_ceiling,
             to_average_ceiling=average_ceiling,
             constant=int(constant.sum()),
-            single_trial_std=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
-            feve=feve.mean(),
-            feve_neurons=int(feve.defined.sum()),
-            cc_norm=cc_norm.mean(),
-            cc_norm_neurons=int(cc_norm.defined.sum()),
-            oracle=repeats.oracle().mean(),
-            oracle_conservative=repeats.oracle_conservative().mean(),
+            clips=clips,
+            example=repeats.example([order[-1], order[len(order) // 2], order[0]]),
+            defined={
+                "per_trial": Partial.of(trials.per_trial()),
+                "to_average_by_clip": Partial.of(repeats.to_average_by_clip()),
+                "feve": Partial.of(repeats.feve()),
+                "cc_norm": Partial.of(repeats.cc_norm()),
+                "oracle": Partial.of(repeats.oracle()),
+                "oracle_conservative": Partial.of(repeats.oracle_conservative()),
+                "log_likelihood": Partial.of(self.poisson.log_likelihood()),
+                "bits": Partial.of(self.poisson.bits()),
+            },
         )
 
 
@@ -93,6 +100,7 @@ def make_predictions(
     mesh: Mesh,
     statistics: str = "released",
     trials: int = 4,
+    window: str = "starter",
 ) -> Predictions:
     """Build ``predictions(params, split, *, sessions=None) -> Iterator[PredictedTrial]``.
 
@@ -102,12 +110,16 @@ def make_predictions(
         mesh: devices to predict on; ``trials`` must be a multiple of their number.
         statistics: the kind that the model was trained with.
         trials: full-length trials of every session predicted at a time.
+        window: "starter" scores frames 50 to 299, "winners" 50 to 298 (``protocol.WINDOWS``).
 
-    ``predictions`` yields frames 50 to 299 of every trial of a tier, in the official scorer's
+    ``predictions`` yields these frames of every trial of a tier, in the official scorer's
     units: responses and predictions over the released frame-by-frame std (competition site,
     2023-09-15). ``sessions``, some by position, come one after the other; all together by default.
     It raises ``UserError`` for a split that does not exist and for NaN predictions.
     """
+    if window not in protocol.WINDOWS:
+        raise UserError(f"expected a window of {', '.join(protocol.WINDOWS)}, got {window!r}")
+    cut = protocol.WINDOWS[window]
     if isinstance(model, tuple):
         predict = parallel.make_ensemble_predict_step(model, mesh)
     else:
@@ -134,7 +146,7 @@ def make_predictions(
                 session = sessions[at[0]]
                 n = int(recordings.neurons.mask[session].sum())
                 units = own.response.std[session, :, :n], official[session, :, :n]
-                yield _scored(item, rate[at][:, :n], at=at, session=session, units=units)
+                yield _scored(item, rate[at][:, :n], at=at, session=session, units=units, cut=cut)
 
     def predictions(
         params: Params | tuple[Params, ...], split: str, *, sessions: Sequence[int] | None = None
@@ -155,6 +167,7 @@ def make_evaluate(
     mesh: Mesh,
     statistics: str = "released",
     trials: int = 4,
+    window: str = "starter",
 ) -> Evaluate:
     """Build ``evaluate(params, split, *, on_trials=None) -> Report``; arguments as above.
 
@@ -164,7 +177,7 @@ def make_evaluate(
     tier whose responses are all withheld.
     """
     predictions = make_predictions(
-        model, recordings, mesh=mesh, statistics=statistics, trials=trials
+        model, recordings, mesh=mesh, statistics=statistics, trials=trials, window=window
     )
 
     def evaluate(
@@ -196,11 +209,12 @@ def _scored(
     at: tuple[int, int],
     session: int,
     units: tuple[np.ndarray, np.ndarray],  # [f N] std of the model, of the scorer
+    cut: int,  # frames left out at the end
 ) -> PredictedTrial:
     """Cut one trial to its scored frames, in the official scorer's units."""
     own, official = units
     n = rate.shape[1]
-    length = int(item.batch.frame_mask[at].sum())
+    length = int(item.batch.frame_mask[at].sum()) - cut
     warmup = item.batch.response.shape[2] - len(rate)
     if warmup > protocol.SKIP_FRAMES:
         raise UserError(

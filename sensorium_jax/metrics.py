@@ -7,6 +7,7 @@ defined are NaN, and left out of means.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,8 @@ class CorrelationSums:
     """
 
     def __init__(self, neurons: int):
-        self._count = 0
-        self._mean = np.zeros((2, neurons))  # response, prediction
+        self.count = 0
+        self.mean = np.zeros((2, neurons))  # response, prediction
         self._square = np.zeros((2, neurons))  # sums of squared deviations from the mean
         self._cross = np.zeros(neurons)
         self._low = np.full((2, neurons), np.inf)
@@ -45,20 +46,46 @@ class CorrelationSums:
 
     def add(self, response: np.ndarray, prediction: np.ndarray) -> None:
         """Add frames: response and prediction [T N]."""
+        self.merge(self.of(response, prediction))
+
+    @classmethod
+    def of(cls, response: np.ndarray, prediction: np.ndarray) -> CorrelationSums:
+        """The moments of these frames alone: response and prediction [T N]."""
         x = np.stack([response, prediction]).astype(np.float64)  # [2 T N]
-        count = x.shape[1]
-        if count == 0:
+        new = cls(x.shape[2])
+        if not x.shape[1]:
+            return new
+        new.count = x.shape[1]
+        new.mean = x.mean(1)
+        deviation = x - new.mean[:, None]
+        new._square = (deviation**2).sum(1)
+        new._cross = (deviation[0] * deviation[1]).sum(0)
+        new._low, new._high = x.min(1), x.max(1)
+        return new
+
+    def merge(self, other: CorrelationSums) -> None:
+        """Add the frames of others."""
+        if not other.count:
             return
-        mean = x.mean(1)
-        deviation = x - mean[:, None]
-        apart = mean - self._mean
-        weight = self._count * count / (self._count + count)
-        self._square += (deviation**2).sum(1) + apart**2 * weight
-        self._cross += (deviation[0] * deviation[1]).sum(0) + apart[0] * apart[1] * weight
-        self._mean += apart * count / (self._count + count)
-        self._count += count
-        self._low = np.minimum(self._low, x.min(1))
-        self._high = np.maximum(self._high, x.max(1))
+        apart = other.mean - self.mean
+        weight = self.count * other.count / (self.count + other.count)
+        self._square += other._square + apart**2 * weight
+        self._cross += other._cross + apart[0] * apart[1] * weight
+        self.mean = self.mean + apart * other.count / (self.count + other.count)
+        self.count += other.count
+        self._low = np.minimum(self._low, other._low)
+        self._high = np.maximum(self._high, other._high)
+
+    def about(self, centre: np.ndarray) -> np.ndarray:
+        """Raw moments about a centre [2 N], which ``correlate`` takes: [6 N].
+
+        Sums over frames of 1, y, p, y^2, p^2 and y p, of response y and prediction p.
+        """
+        apart = self.mean - centre
+        square = self._square + self.count * apart**2
+        cross = self._cross + self.count * apart[0] * apart[1]
+        count = np.full(len(cross), float(self.count))
+        return np.stack([count, *(self.count * apart), *square, cross])
 
     def correlation(self) -> Correlation:
         """Pearson r of every neuron over all frames added."""
@@ -71,20 +98,97 @@ class CorrelationSums:
 class SingleTrialCorrelation:
     """The benchmark's primary score (starter kit, ``utility/scores.py``).
 
-    Per neuron, Pearson r between responses and predictions of all trials joined along time.
+    Per neuron, Pearson r between responses and predictions of all trials joined along time. It
+    keeps one set of moments a clip, so that clips can be drawn again (``uncertainty``).
     """
 
     def __init__(self, neurons: int):
-        self._sums = CorrelationSums(neurons)
+        self._neurons = neurons
+        self._clips: dict[str, CorrelationSums] = {}
+        self._per_trial = np.zeros((2, neurons))  # sum of trials' correlations, their number
+
+    def add(self, clip: str, response: np.ndarray, prediction: np.ndarray) -> None:
+        """Add one trial of scored frames: response and prediction [T N]."""
+        trial = CorrelationSums.of(response, prediction)
+        value, constant = trial.correlation()
+        self._per_trial += np.where(constant, 0, value), ~constant
+        self._clips.setdefault(clip, CorrelationSums(self._neurons)).merge(trial)
+
+    def correlation(self) -> Correlation:
+        """[N] over all trials added."""
+        return self._whole().correlation()
+
+    def per_trial(self) -> Defined:
+        """Pearson r within each trial, mean over those in which it exists.
+
+        ``single_trial_correlation`` in bryanlimy/ViV1T-closed-loop. Higher or lower than the
+        benchmark's score: differences between trials do not count.
+        """
+        return _divide(*self._per_trial, above=0)
+
+    def clip_moments(self) -> np.ndarray:
+        """Moments of each clip about the neurons' means, clips in order of names: [K 6 N]."""
+        centre = self._whole().mean
+        return np.stack([self._clips[clip].about(centre) for clip in sorted(self._clips)])
+
+    def _whole(self) -> CorrelationSums:
+        whole = CorrelationSums(self._neurons)
+        for clip in self._clips.values():
+            whole.merge(clip)
+        return whole
+
+
+def correlate(moments: np.ndarray) -> np.ndarray:
+    """Pearson r from raw moments [... 6 N] (``CorrelationSums.about``): [... N].
+
+    0 where the prediction or the response is constant.
+    """
+    count, y, p, yy, pp, yp = np.moveaxis(moments, -2, 0)
+    norm = np.sqrt(np.maximum(yy - y**2 / count, 0) * np.maximum(pp - p**2 / count, 0))
+    enough = norm > _TINY * count
+    return np.divide(yp - y * p / count, norm, out=np.zeros_like(norm), where=enough)
+
+
+class PoissonSums:
+    """How likely responses are if each frame's is Poisson with the predicted rate."""
+
+    def __init__(self, neurons: int):
+        self._frames = 0
+        self._sums = np.zeros((3, neurons))  # y log p, p, y
+        self._impossible = np.zeros(neurons, bool)  # a response where the rate is 0
 
     def add(self, clip: str, response: np.ndarray, prediction: np.ndarray) -> None:
         """Add one trial of scored frames: response and prediction [T N]."""
         del clip
-        self._sums.add(response, prediction)
+        y, p = response.astype(np.float64), prediction.astype(np.float64)
+        log = np.log(p, out=np.zeros_like(p), where=p > 0)
+        self._sums += np.stack([y * log, p, y]).sum(1)
+        self._impossible |= ((p <= 0) & (y > 0)).any(0)
+        self._frames += len(y)
 
-    def correlation(self) -> Correlation:
-        """[N] over all trials added."""
-        return self._sums.correlation()
+    def log_likelihood(self) -> Defined:
+        """Mean over frames of y log p - p, in nats; log y! is left out, as in the training loss.
+
+        Not defined where a response meets a rate of 0 (its likelihood is 0).
+        """
+        log, rate, _ = self._sums
+        defined = ~self._impossible & (self._frames > 0)
+        return Defined(np.where(defined, (log - rate) / max(self._frames, 1), np.nan), defined)
+
+    def bits(self) -> Defined:
+        """Information gained over the neuron's mean rate, in bits per unit of response.
+
+        (L(prediction) - L(mean)) / (log 2 * sum of responses): "bits per spike" of Pillow et al.
+        2008 (Nature 454) for responses that are no counts. One factor on both response and
+        prediction changes nothing. Not defined for silent neurons either.
+        """
+        log, rate, response = self._sums
+        active = response > 0
+        mean = np.where(active, response, 1) / max(self._frames, 1)
+        gained = log - rate - (response * np.log(mean) - response)
+        found = _divide(gained, np.log(2) * response, above=0)
+        defined = found.defined & ~self._impossible
+        return Defined(np.where(defined, found.value, np.nan), defined)
 
 
 class Defined(NamedTuple):
@@ -120,6 +224,20 @@ class _Clip:
         self.repeats += 1
 
 
+class Example(NamedTuple):
+    """Some neurons on one clip: what to draw.
+
+    ``response`` and ``prediction`` [T n] are means over repeats, ``std`` [T n] is the responses'.
+    """
+
+    clip: str
+    repeats: int
+    neurons: list[int]
+    response: np.ndarray
+    std: np.ndarray
+    prediction: np.ndarray
+
+
 class Repeats:
     """Scores of trials that repeat clips: what of a neuron's response can be predicted, and is.
 
@@ -142,6 +260,14 @@ class Repeats:
         else:
             self._clips[clip] = _Clip(*pair)
 
+    def example(self, neurons: Sequence[int]) -> Example:
+        """Some neurons on the clip with most repeats."""
+        name = max(self._clips, key=lambda clip: self._clips[clip].repeats)
+        clip, shift = self._clips[name], self._shift[neurons]
+        y, p, y2 = clip.sums[:3, :, neurons] / clip.repeats
+        std = np.sqrt(np.maximum(y2 - y**2, 0))
+        return Example(name, clip.repeats, list(neurons), y + shift, std, p + shift)
+
     def to_average(self) -> Correlation:
         """Pearson r after averaging responses and predictions over the repeats of each clip.
 
@@ -152,6 +278,17 @@ class Repeats:
         for clip in self._clips.values():
             sums.add(*(clip.sums[:2] / clip.repeats))
         return sums.correlation()
+
+    def to_average_by_clip(self) -> Defined:
+        """As ``to_average`` within each clip, mean over the clips in which it exists.
+
+        ``correlation_to_average`` in bryanlimy/ViV1T-closed-loop.
+        """
+        total = np.zeros((2, self._neurons))
+        for clip in self._clips.values():
+            value, constant = CorrelationSums.of(*(clip.sums[:2] / clip.repeats)).correlation()
+            total += np.where(constant, 0, value), ~constant
+        return _divide(*total, above=0)
 
     def oracle(self) -> Defined:
         """Pearson r of each repeat with the mean of the others, over all repeats and clips.

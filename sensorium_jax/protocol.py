@@ -11,6 +11,10 @@ HEIGHT, WIDTH = 36, 64  # pixels of every video [SK]
 CLIP_FRAMES = 300  # only the first 300 frames of a clip are scored, even if it is longer [CL]
 SKIP_FRAMES = 50  # the first 50 frames of a clip are not scored [SK scores.py]
 
+# Frames left out at the end of a clip: today's starter kit scores 50 to 299; the loader of 2023
+# lost the last frame, and the three winners submitted 249 (their repositories).
+WINDOWS = {"starter": 0, "winners": 1}
+
 STD_FLOOR = 0.01  # a neuron's std is at least this share of the mean std [NP NeuroNormalizer]
 
 TRAIN = "train"

@@ -38,6 +38,11 @@ def test_trains_scores_and_does_not_repeat_itself(store, tmp_path):
     assert code == 0, err
     assert "2 mice from" in out and "epoch   1/1" in out and "final_test_bonus" in out
     report = json.loads((tmp_path / "run/report.json").read_text())
+    page = (tmp_path / "run/report.html").read_text()
+    for heading in ("Scores", "By mouse", "Training", "First layer", "Model card", "Environment"):
+        assert f"<h2>{heading}" in page
+    assert page.count("<svg") == 7 and "Simulated mice" in page
+    assert (tmp_path / "run/scores.npz").exists()
     assert {s["tier"] for s in report["scores"]} >= {"oracle", "live_test_bonus"}
     code, out, _ = drive(*flags, f"--data={store}", cwd=tmp_path)
     assert code == 0 and "Already trained" in out

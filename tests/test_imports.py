@@ -6,9 +6,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "sensorium_jax"
 TORCH = Path("torch_import/__main__.py")  # which reads checkpoints
 
-LEAVES = {"types", "protocol", "errors", "files", "programs", "_version"}
+LEAVES = {"types", "protocol", "errors", "files", "pages", "programs", "_version"}
 DATA = LEAVES | {"data", "simulate", "stimuli"}
-ABOVE = {"model", "parallel", "metrics", "report"}
+ABOVE = {"model", "parallel", "metrics", "report", "results", "uncertainty"}
 ALLOWED = {
     "types": set(),
     "protocol": set(),
@@ -23,7 +23,14 @@ ALLOWED = {
     "modulators": {"types"},
     "losses": {"types"},
     "metrics": set(),
-    "report": set(),
+    "uncertainty": {"metrics"},
+    "pages": {"errors", "files"},
+    "figures": {"pages", "protocol", "report"},
+    "report": {"metrics", "uncertainty", "pages", "figures"},
+    "results": {"errors", "files", "report"},
+    "compare": LEAVES | {"metrics", "report", "results", "uncertainty"},
+    "leaderboard": LEAVES | {"report", "results"},
+    "run_page": LEAVES | {"ensembles", "figures", "report", "run"},
     "stimuli": {"protocol", "errors", "files", "programs", "stimuli"},
     "model": {"types"},
     "optim": set(),

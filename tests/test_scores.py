@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sensorium_jax import metrics, parallel, protocol
+from sensorium_jax import metrics, parallel, protocol, uncertainty
 from sensorium_jax import report as reports
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
@@ -189,7 +191,9 @@ def recordings(store):
     return pipeline.load_recordings(store)
 
 
-def evaluate_with(predict, recordings, monkeypatch, *, statistics="pooled", split="oracle"):
+def evaluate_with(
+    predict, recordings, monkeypatch, *, statistics="pooled", split="oracle", **options
+):
     """Score what ``predict(batch, std) -> [S B T N]`` says."""
 
     def make_predict_step(model, mesh):
@@ -198,7 +202,12 @@ def evaluate_with(predict, recordings, monkeypatch, *, statistics="pooled", spli
 
     monkeypatch.setattr(parallel, "make_predict_step", make_predict_step)
     evaluate = make_evaluate(
-        NoModel(), recordings, mesh=parallel.make_mesh(1), statistics=statistics, trials=3
+        NoModel(),
+        recordings,
+        mesh=parallel.make_mesh(1),
+        statistics=statistics,
+        trials=3,
+        **options,
     )
     return evaluate(None, split)
 
@@ -291,8 +300,9 @@ def test_withheld_tiers(recordings, monkeypatch):
 
 def test_scores_of_repeats_weigh_the_neurons_that_have_one():
     base = made_score("a", 10, 0.5)
-    some = dataclasses.replace(base, feve=0.8, feve_neurons=3, cc_norm=0.6, cc_norm_neurons=10)
-    few = dataclasses.replace(base, session="b", feve=0.4, feve_neurons=1)
+    some = {"feve": reports.Partial(0.8, 3), "cc_norm": reports.Partial(0.6, 10)}
+    few = {"feve": reports.Partial(0.4, 1), "cc_norm": reports.Partial()}
+    some, few = (dataclasses.replace(base, defined=d) for d in (some, few))
     report = reports.Report((some, few))
     assert report.by_neuron("oracle", field="feve") == pytest.approx((3 * 0.8 + 0.4) / 4)
     assert report.by_neuron("oracle", field="cc_norm") == pytest.approx(0.6)
@@ -303,7 +313,9 @@ def test_scores_of_repeats_weigh_the_neurons_that_have_one():
 
 
 def made_score(session, neurons, single, family="all"):
-    return reports.Score(session, "oracle", family, 4, neurons, single, 0.6, 0.5, 0.8, 0)
+    clips = next(noisy_clips((neurons,), seed=neurons))
+    score = reports.Score(session, "oracle", family, 4, neurons, single, 0.6, 0.5, 0.8, 0)
+    return dataclasses.replace(score, clips=clips)
 
 
 def test_means_over_neurons_and_over_mice():
@@ -321,12 +333,109 @@ def test_a_recording_has_no_ceiling():
     assert "%" not in str(reports.Report((score,), ()))
 
 
-def test_interval_over_neurons():
-    """Sixteen neurons of std 0.2 and four of 0.4: the error of their mean, by hand."""
-    scores = [
-        reports.Score(name, "oracle", "all", 4, n, mean, 0.6, None, None, 0, std)
-        for name, n, mean, std in (("a", 16, 0.5, 0.2), ("b", 4, 0.25, 0.4))
-    ]
-    low, high = reports.Report(tuple(scores)).interval("oracle")
-    error = np.sqrt(16 * 0.04 + 4 * 0.16) / 20
-    assert (low + high) / 2 == pytest.approx(0.45) and high - low == pytest.approx(3.92 * error)
+def test_intervals_stand_in_the_json():
+    report = reports.Report((made_score("a", 10, 0.2),))
+    assert report.to_json()["scores"][0]["session"] == "a"
+    low, high = report.interval("oracle")
+    assert -1 <= low < high <= 1
+
+
+# --- intervals ----------------------------------------------------------------------------------
+
+
+def noisy_clips(neurons, *, clips=8, noise=1.0, seed=0):
+    """Moments [K 6 N] of each session's clips: predictions are the responses plus noise."""
+    rng = np.random.default_rng(seed)
+    for n in neurons:
+        meter = metrics.SingleTrialCorrelation(n)
+        for clip in range(clips):
+            y = rng.gamma(1, 1, (50, n))
+            meter.add(str(clip), y, y + noise * rng.normal(size=y.shape))
+        yield meter.clip_moments()
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.floats(-1e3, 1e3), st.integers(0, 99))
+def test_moments_of_clips_are_those_of_their_frames(clips, neurons, offset, seed):
+    rng = np.random.default_rng(seed)
+    trials = [(str(i % 3), *(rng.normal(offset, 1, (2, 20, neurons)))) for i in range(clips)]
+    meter = added(metrics.SingleTrialCorrelation(neurons), trials)
+    found = metrics.correlate(meter.clip_moments().sum(0))
+    np.testing.assert_allclose(found, meter.correlation().value, atol=1e-9)
+    assert (np.abs(found) <= 1 + 1e-12).all()
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says():
+    """Correlations of y + noise of equal variance are 1 / sqrt(2)."""
+    hits = 0
+    for seed in range(100):
+        draws = uncertainty.bootstrap(list(noisy_clips((6, 3), clips=20, seed=seed)), draws=300)
+        low, high = uncertainty.interval(draws)
+        hits += low < np.sqrt(0.5) < high
+    assert 88 <= hits <= 100
+
+
+def test_models_on_the_same_trials_are_compared_on_the_same_draws():
+    good, worse = (list(noisy_clips((5,), noise=noise, seed=1)) for noise in (1.0, 1.02))
+    apart = uncertainty.bootstrap(good) - uncertainty.bootstrap(worse)
+    low, high = uncertainty.interval(apart)
+    single = uncertainty.interval(uncertainty.bootstrap(good))
+    assert 0 < low < high and high - low < 0.2 * (single[1] - single[0])
+    np.testing.assert_array_equal(uncertainty.bootstrap(good), uncertainty.bootstrap(good))
+
+
+# --- likelihood, and the variants of the field --------------------------------------------------
+
+
+def test_likelihood_and_bits_equal_their_formulas():
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(2, 1, (3, 40, 4))
+    trials = [("a", rng.poisson(r).astype(float), r) for r in rate]
+    y, p = (np.concatenate([t[i] for t in trials]) for i in (1, 2))
+    meter = added(metrics.PoissonSums(4), trials)
+    expected = (y * np.log(p) - p).mean(0)
+    np.testing.assert_allclose(meter.log_likelihood().value, expected, rtol=1e-12)
+    null = (y * np.log(y.mean(0)) - y.mean(0)).mean(0)
+    bits = (expected - null) / y.mean(0) / np.log(2)
+    np.testing.assert_allclose(meter.bits().value, bits, rtol=1e-9)
+    assert (bits > 0).all()
+    scaled = added(metrics.PoissonSums(4), [(c, 7 * y, 7 * p) for c, y, p in trials])
+    np.testing.assert_allclose(scaled.bits().value, bits, rtol=1e-9)
+
+
+def test_the_mean_rate_has_no_information_and_some_neurons_have_no_likelihood():
+    y = np.random.default_rng(0).poisson(2.0, (50, 3)).astype(float)
+    p = np.broadcast_to(y.mean(0), y.shape).copy()
+    y[:, 1] = 0  # a silent neuron
+    p[y[:, 2] > 0, 2] = 0  # a rate of 0 where there is a response
+    meter = added(metrics.PoissonSums(3), [("a", y, p)])
+    np.testing.assert_array_equal(meter.log_likelihood().defined, [True, True, False])
+    np.testing.assert_array_equal(meter.bits().defined, [True, False, False])
+    assert meter.bits().value[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_correlations_within_trials_and_within_clips():
+    trials = list(random_trials((30, 40, 30, 40)))
+    trials[1][1][:, 2] = 1.0  # a constant response in one trial
+    found = added(metrics.SingleTrialCorrelation(4), trials).per_trial()
+    each = [[np.corrcoef(y[:, n], p[:, n])[0, 1] for n in (0, 1, 3)] for _, y, p in trials]
+    np.testing.assert_allclose(found.value[[0, 1, 3]], np.mean(each, 0), rtol=1e-9)
+    rest = [np.corrcoef(y[:, 2], p[:, 2])[0, 1] for i, (_, y, p) in enumerate(trials) if i != 1]
+    assert found.value[2] == pytest.approx(np.mean(rest))
+
+    found = added(metrics.Repeats(4), trials).to_average_by_clip()
+    clips = [[(trials[i][k] + trials[i + 2][k]) / 2 for k in (1, 2)] for i in (0, 1)]
+    each = [[np.corrcoef(y[:, n], p[:, n])[0, 1] for n in range(4)] for y, p in clips]
+    np.testing.assert_allclose(found.value, np.mean(each, 0), rtol=1e-9)
+
+
+def test_the_winners_window_is_one_frame_shorter(recordings, monkeypatch):
+    def wrong_at_the_end(batch, std):
+        rate = perfect(batch, std)
+        rate[:, :, protocol.CLIP_FRAMES - 1 :] = -100
+        return rate
+
+    whole = evaluate_with(wrong_at_the_end, recordings, monkeypatch)
+    short = evaluate_with(wrong_at_the_end, recordings, monkeypatch, window="winners")
+    assert whole.by_neuron("oracle") < 0.95 and short.by_neuron("oracle") > 0.999
+    with pytest.raises(UserError, match="window of starter, winners, got 'loser'"):
+        evaluate_with(perfect, recordings, monkeypatch, window="loser")

@@ -64,6 +64,10 @@ class Factorized3D(LayeredCore):
             return kernel
         return temporal.filters(kernel, self._of("frames", layer))
 
+    def spatial_filters(self, weights: PyTree) -> Array:
+        """What the first layer makes of each frame: [K L D]."""
+        return self._pixels(weights["space0"], 0)[:, :, 0]
+
     def penalty(self, weights: PyTree) -> Array:
         """Smooth filters in space and time, of the first layer: -> []."""
         space = self.smoothness(self._pixels(weights["space0"], 0))

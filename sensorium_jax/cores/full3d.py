@@ -57,6 +57,10 @@ class Full3D(Factorized3D):
         frames = self._frames(kernel, layer)  # [F modes C D]
         return jax.vmap(lambda k: super(Full3D, self)._pixels(k, layer))(frames)
 
+    def spatial_filters(self, weights: PyTree) -> Array:
+        """What the first layer makes of the present frame: [K L D]."""
+        return self._pixels(weights["kernel0"], 0)[-1][:, :, 0]
+
     def penalty(self, weights: PyTree) -> Array:
         """Smooth filters in space and time, of the first layer: -> []."""
         kernel = self._pixels(weights["kernel0"], 0)  # [F K L C D]

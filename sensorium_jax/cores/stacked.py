@@ -33,6 +33,10 @@ class Stacked2D(LayeredCore):
         """The kernels of a layer: [K L C D]."""
         return self._pixels(weights[f"kernel{layer}"], layer)
 
+    def spatial_filters(self, weights: PyTree) -> Array:
+        """What the first layer makes of the video: [K L D]."""
+        return self.filters(weights, 0)[:, :, 0]
+
     def penalty(self, weights: PyTree) -> Array:
         """Smooth input filters and few hidden ones, summed with their gammas: -> []."""
         smooth = self.gamma_input * self.smoothness(self.filters(weights, 0))

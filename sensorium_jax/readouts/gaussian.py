@@ -69,6 +69,7 @@ class Gaussian(nn.Module):
         b, t, h, w, f = features.shape
         n = neurons.mask.shape[-1]
         position = self._predicted(neurons) if self.cortical else self._free(n)  # [N 2]
+        self.sow("intermediates", "position", position)  # for those who ask
         factor = self._factor(n)
         mean = jnp.broadcast_to(neurons.mask[:, None] / jnp.float32(f), (n, f))
         weights = self.param("features", lambda _: mean)

@@ -16,8 +16,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from sensorium_jax import protocol
 from sensorium_jax.programs import exit_code, session_bars
-from sensorium_jax.submission.files import TRACKS, WINDOWS
+from sensorium_jax.submission.files import TRACKS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("workdir", metavar="RUN", help="the workdir of a run or of an ensemble")
     write.add_argument("--out", required=True, metavar="FOLDER", help="where the zips go")
     write.add_argument("--track", choices=(*TRACKS, "both"), default="both", help="(default both)")
-    write.add_argument("--window", choices=tuple(WINDOWS), default="starter", help="(starter)")
+    write.add_argument(
+        "--window", choices=tuple(protocol.WINDOWS), default="starter", help="(starter)"
+    )
     write.add_argument("--store", help="the store, if it is no longer where the run found it")
     write.set_defaults(run=_write)
     check = commands.add_parser("check", help="check a zip or a parquet file")

@@ -13,7 +13,7 @@ from sensorium_jax import protocol
 from sensorium_jax.data.pipeline import Recordings
 from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import SingleTrialCorrelation
-from sensorium_jax.submission.files import COLUMNS, TIERS, WINDOWS, parquet, submitted
+from sensorium_jax.submission.files import COLUMNS, TIERS, parquet, submitted
 
 SCALE = 10  # mean predictions further than this factor from mean responses are in other units
 
@@ -23,7 +23,7 @@ class Checked(NamedTuple):
 
     tier: str
     trials: int
-    window: str  # see ``files.WINDOWS``
+    window: str  # see ``protocol.WINDOWS``
     warnings: tuple[str, ...]
     correlation: dict[str, float]  # session -> single-trial correlation, where responses are public
 
@@ -99,7 +99,7 @@ def _check_file(name: str, file: IO[bytes], where: str, recordings: Recordings) 
     return Checked(
         tier,
         len(wanted),
-        next(name for name, n in WINDOWS.items() if n in left_out),
+        next(name for name, n in protocol.WINDOWS.items() if n in left_out),
         tuple(warning for meter in meters.values() for warning in meter.warnings(where)),
         {m.name: m.correlation() for m in meters.values() if m.scored},
     )
@@ -172,7 +172,7 @@ class _Meter:
         length = min(int(table.frames[row]), protocol.CLIP_FRAMES)
         frames = trial.prediction.shape[1]
         left_out = length - protocol.SKIP_FRAMES - frames
-        if left_out not in WINDOWS.values():
+        if left_out not in protocol.WINDOWS.values():
             full = length - protocol.SKIP_FRAMES
             raise UserError(
                 f"expected {full} or {full - 1} frames in {here}, got {frames}; "

@@ -20,10 +20,6 @@ TRACKS = {
 }
 TIERS = {name: tier for track in TRACKS.values() for tier, name in track.items()}
 
-# Frames of a clip of 300 that are predicted: the starter kit's README asks for the last 250; the
-# three winners, whose loader lost a frame, submitted 249 (their repositories).
-WINDOWS = {"starter": 0, "winners": 1}  # frames left out at the end
-
 COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from sensorium_jax import protocol
 from sensorium_jax.data.pipeline import Recordings
 from sensorium_jax.ensembles import Ensemble
 from sensorium_jax.errors import UserError
 from sensorium_jax.evaluate import PredictedTrial
 from sensorium_jax.files import whole_file
-from sensorium_jax.submission.files import COLUMNS, TRACKS, WINDOWS, parquet, submitted
+from sensorium_jax.submission.files import COLUMNS, TRACKS, parquet, submitted
 
 BROTLI_LEVEL = 1  # higher ones take minutes and save a few percent (benchmarks/submission.py)
 
@@ -45,7 +46,7 @@ def write(
     Raises:
         UserError: another track or window, no trials of a tier, NaN predictions, or no pyarrow.
     """
-    for name, value, known in (("track", track, TRACKS), ("window", window, WINDOWS)):
+    for name, value, known in (("track", track, TRACKS), ("window", window, protocol.WINDOWS)):
         if value not in known:
             raise UserError(f"expected a {name} of {' or '.join(known)}, got {value!r}")
     parquet()
@@ -54,7 +55,7 @@ def write(
     files = {tier: out / name for tier, name in TRACKS[track].items()}
     for tier, file in files.items():
         with whole_file(file) as beside:
-            _write_tier(trained, tier, beside, WINDOWS[window], on_trial)
+            _write_tier(trained, tier, beside, protocol.WINDOWS[window], on_trial)
     with whole_file(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
         for file in files.values():
             archive.write(file, file.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import struct
 import zlib
@@ -16,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sensorium_jax import pages
 from sensorium_jax.data.doctor.findings import ERROR, NOTE, WARNING, Diagnosis, Finding
-from sensorium_jax.files import whole_file
 
 COLOURS = {ERROR: "bold red", WARNING: "yellow", NOTE: "dim"}
 SHORT = {  # tiers, as column headers
@@ -60,7 +59,7 @@ def write(diagnosis: Diagnosis, path: Path) -> None:
     body = [
         f"<h1>{html.escape(diagnosis.path)}</h1>",
         f"<p><strong>{html.escape(_verdict(diagnosis))}</strong></p>",
-        _html_table(header, rows),
+        pages.table(header, rows),
         "<h2>Findings</h2>",
         *(
             f'<p class="{finding.level}"><b>{finding.level}</b> {html.escape(finding.where)}: '
@@ -70,8 +69,7 @@ def write(diagnosis: Diagnosis, path: Path) -> None:
         "<h2>What the mice saw</h2>",
         *map(_stills, diagnosis.sessions),
     ]
-    with whole_file(path) as beside:
-        beside.write_text(_PAGE.replace("BODY", "\n".join(body)), encoding="utf-8")
+    pages.write(path, "Recordings examined", *body)
 
 
 def _counts(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
@@ -105,19 +103,9 @@ def _condensed(diagnosis: Diagnosis) -> Iterable[Finding]:
                 yield Finding(level, where, f"... and {len(alike) - MOST_ALIKE} like these")
 
 
-def _html_table(header: list[str], rows: list[list[str]]) -> str:
-    def line(cells: list[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    lines = [line(header, "th"), *(line(row, "td") for row in rows)]
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
-
-
 def _stills(mouse) -> str:
     figures = [
-        f'<figure><img src="data:image/png;base64,{base64.b64encode(_png(still)).decode()}" '
-        f'alt="a frame"><figcaption>{html.escape(family)}: {mouse.families()[family]} trials'
-        "</figcaption></figure>"
+        pages.picture(_png(still), f"{family}: {mouse.families()[family]} trials")
         for family, still in sorted(mouse.examples.items())
     ]
     return f"<h3>{html.escape(mouse.name)}</h3><div class='stills'>{''.join(figures)}</div>"
@@ -136,25 +124,3 @@ def _png(grey: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Recordings examined</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; }
-h1 { font-size: 1.3rem; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #8886; }
-th:first-child, td:first-child { text-align: left; white-space: nowrap; }
-.error b { color: #d33; } .warning b { color: #b80; } .note { opacity: .75; }
-.stills { display: flex; flex-wrap: wrap; gap: 1rem; }
-figure { margin: 0; } img { width: 192px; image-rendering: pixelated; display: block; }
-figcaption { font-size: .85rem; }
-</style></head><body>
-BODY
-</body></html>
-"""

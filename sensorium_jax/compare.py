@@ -1,0 +1,140 @@
+"""Compare two runs on the same trials.
+
+    python -m sensorium_jax.compare RUN_A RUN_B [--json FILE]
+
+A run is a workdir that experiments/run.py has scored. For every tier: the single-trial correlation
+of both, B minus A with its 95 % interval, and the share of neurons that B predicts better. The
+interval is over clips and neurons, drawn alike for both runs, so that what is hard for both does
+not blur their difference. It says nothing of other mice, or of training again with another seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from sensorium_jax import results, uncertainty
+from sensorium_jax.errors import UserError
+from sensorium_jax.files import write_json
+from sensorium_jax.metrics import correlate
+from sensorium_jax.programs import exit_code
+from sensorium_jax.report import ALL
+
+
+class Difference(NamedTuple):
+    """Two runs on one tier, of one session or of all: single-trial correlations over neurons.
+
+    ``low`` and ``high`` enclose b - a in 95 of 100 draws of clips and neurons; ``better`` is the
+    share of neurons that b predicts better.
+    """
+
+    tier: str
+    session: str
+    a: float
+    b: float
+    low: float
+    high: float
+    better: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def compare(run_a: str | Path, run_b: str | Path) -> list[Difference]:
+    """Differences by tier, of all sessions and of each.
+
+    Raises:
+        UserError: a run without scores, or runs that were not scored on the same trials.
+    """
+    runs = Path(run_a), Path(run_b)
+    a, b = map(results.read_moments, runs)
+    for key in a.keys() | b.keys():
+        tier, session = key
+        if key not in a or key not in b:
+            there, missing = runs if key in a else runs[::-1]
+            raise UserError(
+                f"expected runs of the same recording: {tier} of {session} is in {there}, and not "
+                f"in {missing}; compare runs on one store"
+            )
+        same = a[key].shape == b[key].shape and all(
+            np.allclose(a[key][:, i], b[key][:, i], rtol=1e-6, atol=1e-6) for i in _RESPONSES
+        )
+        if not same:
+            raise UserError(
+                f"expected both runs scored on the same trials, found other responses in {tier} of "
+                f"{session}; compare runs on one store and with one table of tiers"
+            )
+    found = []
+    for tier in dict.fromkeys(tier for tier, _ in a):
+        sessions = [session for t, session in a if t == tier]
+        for label, some in ((ALL, sessions), *((s, [s]) for s in sessions if len(sessions) > 1)):
+            pair = ([moments[tier, s] for s in some] for moments in (a, b))
+            found.append(_difference(tier, label, *pair))
+    return found
+
+
+# Of [K 6 N]: frames, responses and their squares, about the mean response: the model has no part.
+_RESPONSES = (0, 1, 3)
+
+
+def _difference(tier: str, label: str, a: list[np.ndarray], b: list[np.ndarray]) -> Difference:
+    values = [np.concatenate([correlate(clips.sum(0)) for clips in run]) for run in (a, b)]
+    apart = uncertainty.bootstrap(b) - uncertainty.bootstrap(a)
+    means = map(float, (values[0].mean(), values[1].mean()))
+    better = float((values[1] > values[0]).mean())
+    return Difference(tier, label, *means, *uncertainty.interval(apart), better)
+
+
+def table(differences: list[Difference], *, title: str) -> Table:
+    """For the terminal."""
+    out = Table(title=title, title_justify="left", caption_justify="left")
+    out.caption = "Single-trial correlation, mean over neurons. Bold: the interval leaves out 0."
+    out.add_column("tier / mouse", no_wrap=True, max_width=28)
+    for name in ("A", "B", "B - A", "95 % interval", "B better"):
+        out.add_column(name, justify="right", no_wrap=True)
+    for d in differences:
+        whole = d.session == ALL
+        out.add_row(
+            d.tier if whole else f"  {d.session.partition('-Video-')[0]}",
+            f"{d.a:.4f}",
+            f"{d.b:.4f}",
+            f"[bold]{d.b - d.a:+.4f}[/]" if d.clear else f"{d.b - d.a:+.4f}",
+            f"{d.low:+.4f} to {d.high:+.4f}",
+            f"{d.better:.0%}",
+            style=None if whole else "dim",
+        )
+    return out
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; 0 when all is well, 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sensorium_jax.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_a", help="workdir of a scored run")
+    parser.add_argument("run_b", help="workdir of another, on the same recording")
+    parser.add_argument("--json", metavar="FILE", help="write the differences there too")
+    flags = parser.parse_args(argv)
+    return exit_code(lambda: _main(flags))
+
+
+def _main(flags: argparse.Namespace) -> int:
+    differences = compare(flags.run_a, flags.run_b)
+    Console().print(table(differences, title=f"A: {flags.run_a}\nB: {flags.run_b}"))
+    if flags.json:
+        write_json(Path(flags.json), [d._asdict() for d in differences])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Scored runs beside the published results of the benchmark.
+
+    python -m sensorium_jax.leaderboard RUN [RUN ...]
+
+Single-trial correlation on every track, best on the oracle tier first. Published results are on
+real mice and of other groups' models; those on the test tiers were computed by the competition's
+server on the five new mice, whose responses are withheld. A run on simulated mice is no rival of
+theirs, and is marked so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from sensorium_jax import protocol, results
+from sensorium_jax.files import write_json
+from sensorium_jax.programs import exit_code
+from sensorium_jax.report import ALL
+
+HEADERS = ("oracle", "live\nmain", "final\nmain", "live\nbonus", "final\nbonus")
+
+
+class Entry(NamedTuple):
+    """A line of the board: single-trial correlation by tier (those known), and what it is of."""
+
+    name: str
+    scores: dict[str, float]
+    source: str
+
+
+_ST = protocol.ORACLE, "live_test_main", "final_test_main", "live_test_bonus", "final_test_bonus"
+_QUOTED = "124585083/neural-trajectory-evaluation @784f1b0"  # quotes the retrospective's tables
+# Test tiers: the server's answers, as reported. Oracle: new mice, frames 50 to 299.
+PUBLISHED = (
+    Entry(
+        "DwiseNeuro, 1st",
+        dict(zip(_ST[1:], (0.3005, 0.2913, 0.2173, 0.2215), strict=True)),
+        "lRomul/sensorium, README",
+    ),
+    Entry(
+        "ViV1T, 3rd, 5 models",
+        {protocol.ORACLE: 0.2608},
+        "bryanlimy/ViV1T; frames 51 to 299",
+    ),
+    Entry(
+        "OmniMouse-80M, other data too",
+        {"final_test_main": 0.33, "final_test_bonus": 0.30},
+        "OmniMouse, rounded",
+    ),
+    Entry("14 factorised baselines", {"final_test_main": 0.197}, _QUOTED),
+    Entry(
+        "factorised baseline, seed 42",
+        {protocol.ORACLE: 0.1967, "final_test_main": 0.1887},
+        _QUOTED,
+    ),
+    Entry("static 2D network", {protocol.ORACLE: 0.1644}, _QUOTED),
+)
+
+
+def entry(workdir: str | Path) -> Entry:
+    """A scored run.
+
+    Raises:
+        UserError: it has no report.
+    """
+    workdir = Path(workdir).resolve()
+    report = results.read_report(workdir)
+    means = {m["tier"]: m["single_trial_by_neuron"] for m in report["means"] if m["family"] == ALL}
+    simulated = any(score["single_trial_ceiling"] is not None for score in report["scores"])
+    return Entry(workdir.name, means, "SIMULATED mice" if simulated else "public responses")
+
+
+def table(entries: list[Entry]) -> Table:
+    """For the terminal: the runs, best first, then what is published."""
+    out = Table(title="single-trial correlation", title_justify="left", caption_justify="left")
+    out.caption = "Published: real mice. Scores on simulated mice are not comparable with them."
+    out.add_column("model")
+    for header in HEADERS:
+        out.add_column(header, justify="right", no_wrap=True)
+    out.add_column("of")
+    for section in (entries, PUBLISHED):
+        for e in sorted(section, key=lambda e: -e.scores.get(protocol.ORACLE, 0)):
+            scores = (f"{e.scores[tier]:.4f}" if tier in e.scores else "" for tier in _ST)
+            style = "dim" if section is PUBLISHED else None
+            out.add_row(e.name, *scores, e.source, style=style)
+        out.add_section()
+    return out
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; 0 when all is well, 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sensorium_jax.leaderboard",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", help="workdirs of scored runs")
+    parser.add_argument("--json", metavar="FILE", help="write the board there too")
+    flags = parser.parse_args(argv)
+    return exit_code(lambda: _main(flags))
+
+
+def _main(flags: argparse.Namespace) -> int:
+    entries = [entry(run) for run in flags.runs]
+    Console().print(table(entries))
+    if flags.json:
+        board = {"runs": entries, "published": PUBLISHED}
+        write_json(
+            Path(flags.json), {name: [e._asdict() for e in es] for name, es in board.items()}
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

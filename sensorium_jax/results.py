@@ -1,0 +1,57 @@
+"""The files that a scored run leaves, and reading them again.
+
+``report.json`` holds every score; ``scores.npz`` the moments of every clip and neuron, from which
+runs are compared without predicting again.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.files import read_json, whole_file, write_json
+from sensorium_jax.report import ALL, Report
+
+REPORT, SCORES = "report.json", "scores.npz"
+_ADVICE = "score the run with experiments/run.py: the same command again"
+
+Moments = dict[tuple[str, str], np.ndarray]  # (tier, session) -> [K 6 N]
+
+
+def write(workdir: Path, report: Report) -> None:
+    """Write both files."""
+    write_json(workdir / REPORT, report.to_json())
+    moments = {f"{s.tier}/{s.session}": s.clips for s in report.scores if s.family == ALL}
+    with whole_file(workdir / SCORES) as beside, beside.open("wb") as file:
+        np.savez(file, **moments)
+
+
+def read_report(workdir: Path) -> dict[str, Any]:
+    """The scores of a run as plain values.
+
+    Raises:
+        UserError: no such file, or a damaged one.
+    """
+    return read_json(workdir / REPORT, advice=_ADVICE)
+
+
+def read_moments(workdir: Path) -> Moments:
+    """The moments of a run.
+
+    Raises:
+        UserError: no such file, or a damaged one.
+    """
+    path = workdir / SCORES
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {tuple(name.split("/")): arrays[name] for name in arrays}
+    except FileNotFoundError:
+        raise UserError(f"expected {path}, which is missing; {_ADVICE}") from None
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"expected arrays in {path}, which is damaged ({error}); {_ADVICE}"
+        ) from None

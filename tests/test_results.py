@@ -1,0 +1,113 @@
+"""What a scored run leaves behind: pages, comparisons, the board."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from sensorium_jax import compare, figures, leaderboard, metrics, report, results
+from sensorium_jax.errors import UserError
+
+
+def scored(noise, *, tiers=("oracle", "final_test_main"), seed=0, neurons=(12, 9)):
+    """A report of predictions that are the responses plus noise: the same responses for a seed."""
+    scores = []
+    for tier in tiers:
+        for index, n in enumerate(neurons):
+            rng = np.random.default_rng((seed, index, len(tier)))
+            single, repeats = metrics.SingleTrialCorrelation(n), metrics.Repeats(n)
+            for clip in "abcabc":
+                y, wrong = rng.gamma(1, 1, (80, n)), rng.normal(size=(80, n))
+                for meter in (single, repeats):
+                    meter.add(clip, y, y + noise * wrong)
+            value = float(single.correlation().value.mean())
+            scores.append(
+                report.Score(
+                    f"mouse{index}", tier, "all", 6, n, value, value, None, None, 0,
+                    clips=single.clip_moments(), example=repeats.example([0, 1, 2]),
+                )
+            )  # fmt: skip
+    return report.Report(tuple(scores))
+
+
+def run_of(folder, *args, **options):
+    folder.mkdir()
+    results.write(folder, scored(*args, **options))
+    return folder
+
+
+def test_the_better_run_is_found(tmp_path, capsys):
+    a, b = run_of(tmp_path / "a", 1.0), run_of(tmp_path / "b", 0.8)
+    whole, *mice = (d for d in compare.compare(a, b) if d.tier == "oracle")
+    assert whole.session == "all" and [d.session for d in mice] == ["mouse0", "mouse1"]
+    assert 0 < whole.low < whole.b - whole.a < whole.high
+    assert whole.better > 0.9 and whole.clear
+    assert whole.a == pytest.approx(scored(1.0).by_neuron("oracle"))
+    (same, *_) = compare.compare(a, a)
+    assert same.low == same.high == 0 and not same.clear and same.better == 0
+
+    assert compare.main([str(a), str(b), "--json", str(tmp_path / "d.json")]) == 0
+    assert "final_test_main" in capsys.readouterr().out
+    assert json.loads((tmp_path / "d.json").read_text())[0]["low"] == whole.low
+
+
+def test_runs_that_cannot_be_compared(tmp_path, capsys):
+    a = run_of(tmp_path / "a", 1.0)
+    for name, options, message in (
+        ("seed", {"seed": 1}, "found other responses in"),
+        ("size", {"neurons": (12, 8)}, "found other responses in"),
+        ("tier", {"tiers": ("oracle",)}, "final_test_main of mouse. is in .*a, and not in"),
+    ):
+        other = run_of(tmp_path / name, 1.0, **options)
+        with pytest.raises(UserError, match=message):
+            compare.compare(a, other)
+    (tmp_path / "seed" / results.SCORES).write_bytes(b"PK no zip")
+    assert compare.main([str(a), str(tmp_path / "seed")]) == 2
+    assert "which is damaged" in capsys.readouterr().err
+    assert compare.main([str(a), str(tmp_path / "nowhere")]) == 2
+    assert "which is missing; score the run" in capsys.readouterr().err
+
+
+def test_the_board_ranks_runs_and_marks_simulated_mice(tmp_path, capsys):
+    a, b = run_of(tmp_path / "a", 1.0), run_of(tmp_path / "b", 0.8)
+    values = results.read_report(b)
+    for score in values["scores"]:
+        score["single_trial_ceiling"] = 0.9
+    (b / results.REPORT).write_text(json.dumps(values))
+    entries = [leaderboard.entry(run) for run in (a, b)]
+    assert [e.source for e in entries] == ["public responses", "SIMULATED mice"]
+    board = tmp_path / "board.json"
+    assert leaderboard.main([str(a), str(b), "--json", str(board)]) == 0
+    names = [column.split()[1] for column in capsys.readouterr().out.splitlines() if "│" in column]
+    assert names.index("b") < names.index("a") < names.index("DwiseNeuro,")
+    published = json.loads(board.read_text())["published"]
+    assert all(0 < value < 0.4 for e in published for value in e["scores"].values())
+    assert leaderboard.main([str(tmp_path / "nowhere")]) == 2
+
+
+def test_a_page_of_scores_needs_nothing_else():
+    page = scored(1.0).to_html()
+    assert page.count("<svg") == page.count("</svg>") == 2
+    without_names = re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", page)
+    assert not re.search(r"(src|href)=.?https?:|@import|<script", without_names)
+    assert "final_test_main" in page and "mouse1" in page and "Simulated" not in page
+    assert figures.traces(scored(1.0).scores[0]).axes[0].get_title(loc="left").startswith("best")
+    html = scored(1.0)._repr_html_()
+    assert html.startswith("<div") and "<svg" not in html
+
+
+def test_examples_are_means_over_repeats():
+    rng = np.random.default_rng(0)
+    trials = [("a", *rng.gamma(1, 1, (2, 30, 5))) for _ in range(3)] + [
+        ("b", *rng.gamma(1, 1, (2, 30, 5)))
+    ]
+    meter = metrics.Repeats(5)
+    for trial in trials:
+        meter.add(*trial)
+    found = meter.example([4, 1])
+    assert (found.clip, found.repeats) == ("a", 3)
+    y, p = (np.stack([t[i] for t in trials[:3]])[..., [4, 1]] for i in (1, 2))
+    np.testing.assert_allclose(found.response, y.mean(0))
+    np.testing.assert_allclose(found.std, y.std(0))
+    np.testing.assert_allclose(found.prediction, p.mean(0))
