@@ -96,18 +96,22 @@ def _difference(tier: str, label: str, a: list[np.ndarray], b: list[np.ndarray])
 def table(differences: list[Difference], *, title: str) -> Table:
     """For the terminal."""
     out = Table(title=title, title_justify="left", caption_justify="left")
-    out.caption = "Single-trial correlation, mean over neurons. Bold: the interval leaves out 0."
+    out.caption = (
+        "Single-trial correlation, mean over neurons. From, to: 95 % interval of B - A; bold where "
+        "it leaves out 0.\nBetter: share of neurons that B predicts better."
+    )
     out.add_column("tier / mouse", no_wrap=True, max_width=28)
-    for name in ("A", "B", "B - A", "95 % interval", "B better"):
+    for name in ("A", "B", "B - A", "from", "to", "better"):
         out.add_column(name, justify="right", no_wrap=True)
     for d in differences:
         whole = d.session == ALL
         out.add_row(
-            d.tier if whole else f"  {d.session.partition('-Video-')[0]}",
+            d.tier if whole else f"  {d.session.partition('-Video-')[0].removeprefix('dynamic')}",
             f"{d.a:.4f}",
             f"{d.b:.4f}",
             f"[bold]{d.b - d.a:+.4f}[/]" if d.clear else f"{d.b - d.a:+.4f}",
-            f"{d.low:+.4f} to {d.high:+.4f}",
+            f"{d.low:+.4f}",
+            f"{d.high:+.4f}",
             f"{d.better:.0%}",
             style=None if whole else "dim",
         )

@@ -32,8 +32,10 @@ class Entry(NamedTuple):
     name: str
     scores: dict[str, float]
     source: str
+    kind: str = "published"
 
 
+_WARNING = "Published: real mice. Scores on simulated mice are not comparable with them."
 _ST = protocol.ORACLE, "live_test_main", "final_test_main", "live_test_bonus", "final_test_bonus"
 _QUOTED = "124585083/neural-trajectory-evaluation @784f1b0"  # quotes the retrospective's tables
 # Test tiers: the server's answers, as reported. Oracle: new mice, frames 50 to 299.
@@ -44,20 +46,20 @@ PUBLISHED = (
         "lRomul/sensorium, README",
     ),
     Entry(
-        "ViV1T, 3rd, 5 models",
+        "ViV1T, 3rd",
         {protocol.ORACLE: 0.2608},
-        "bryanlimy/ViV1T; frames 51 to 299",
+        "bryanlimy/ViV1T, five models, frames 51 to 299",
     ),
     Entry(
-        "OmniMouse-80M, other data too",
+        "OmniMouse, more data",
         {"final_test_main": 0.33, "final_test_bonus": 0.30},
-        "OmniMouse, rounded",
+        "OmniMouse (80M parameters), rounded",
     ),
-    Entry("14 factorised baselines", {"final_test_main": 0.197}, _QUOTED),
+    Entry("14 factorised", {"final_test_main": 0.197}, _QUOTED),
     Entry(
-        "factorised baseline, seed 42",
+        "factorised, one",
         {protocol.ORACLE: 0.1967, "final_test_main": 0.1887},
-        _QUOTED,
+        f"{_QUOTED}, seed 42",
     ),
     Entry("static 2D network", {protocol.ORACLE: 0.1644}, _QUOTED),
 )
@@ -73,22 +75,23 @@ def entry(workdir: str | Path) -> Entry:
     report = results.read_report(workdir)
     means = {m["tier"]: m["single_trial_by_neuron"] for m in report["means"] if m["family"] == ALL}
     simulated = any(score["single_trial_ceiling"] is not None for score in report["scores"])
-    return Entry(workdir.name, means, "SIMULATED mice" if simulated else "public responses")
+    return Entry(workdir.name, means, str(workdir), "SIMULATED" if simulated else "yours")
 
 
 def table(entries: list[Entry]) -> Table:
     """For the terminal: the runs, best first, then what is published."""
     out = Table(title="single-trial correlation", title_justify="left", caption_justify="left")
-    out.caption = "Published: real mice. Scores on simulated mice are not comparable with them."
+    sources = "\n".join(f"{e.name}: {e.source}." for e in PUBLISHED)
+    out.caption = f"{_WARNING}\n{sources}"
     out.add_column("model")
     for header in HEADERS:
         out.add_column(header, justify="right", no_wrap=True)
-    out.add_column("of")
+    out.add_column("", no_wrap=True)
     for section in (entries, PUBLISHED):
         for e in sorted(section, key=lambda e: -e.scores.get(protocol.ORACLE, 0)):
             scores = (f"{e.scores[tier]:.4f}" if tier in e.scores else "" for tier in _ST)
             style = "dim" if section is PUBLISHED else None
-            out.add_row(e.name, *scores, e.source, style=style)
+            out.add_row(e.name, *scores, e.kind, style=style)
         out.add_section()
     return out
 

@@ -76,7 +76,7 @@ def test_the_board_ranks_runs_and_marks_simulated_mice(tmp_path, capsys):
         score["single_trial_ceiling"] = 0.9
     (b / results.REPORT).write_text(json.dumps(values))
     entries = [leaderboard.entry(run) for run in (a, b)]
-    assert [e.source for e in entries] == ["public responses", "SIMULATED mice"]
+    assert [e.kind for e in entries] == ["yours", "SIMULATED"]
     board = tmp_path / "board.json"
     assert leaderboard.main([str(a), str(b), "--json", str(board)]) == 0
     names = [column.split()[1] for column in capsys.readouterr().out.splitlines() if "│" in column]
