@@ -57,55 +57,98 @@ def main(argv: list[str]) -> None:
     """Run the command; bad input ends it with one line and exit code 2."""
     logging.set_verbosity(logging.FATAL)  # orbax logs, traceback and all, what it raises too
     sys.path.insert(0, str(ROOT))  # so that configs can import each other
-    from sensorium_jax.errors import UserError, one_line
+    sys.exit(exit_code_of(run, argv))
+
+
+def exit_code_of(body, argv: list[str]) -> int:
+    """What a program of experiments ends with: 0, 2 after one line, or 130 when it was stopped."""
+    from sensorium_jax.errors import UserError
+    from sensorium_jax.programs import exit_code
     from sensorium_jax.train import Interrupted
 
-    try:
+    def checked() -> int:
         if len(argv) > 1:
             raise UserError(f"expected only --flags, got {argv[1]!r}; see --help")
-        run()
-    except (Interrupted, KeyboardInterrupt) as stop:
-        detail = f" ({stop})" if str(stop) else ""
-        print(f"Stopped{detail}. Run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        try:
+            body()
+        except Interrupted as stop:
+            print(f"Stopped ({stop}). Run the same command again to go on.", file=sys.stderr)
+            return 130
+        return 0
+
+    return exit_code(checked)
 
 
 def run() -> None:
     """Prepare, train, evaluate, report."""
-    import jax
     from rich.console import Console
-
-    from sensorium_jax import demo_store, load_recordings, parallel
-    from sensorium_jax.ensembles import train_ensemble
-    from sensorium_jax.experiment import override
-    from sensorium_jax.run import claim
-    from sensorium_jax.train import train
 
     began = time.monotonic()
     console = Console(soft_wrap=True, highlight=False)
-    size = _SIZE.value or ("published" if _DATA.value else "demo")
+    size = chosen_size()
     if not _DATA.value:
         console.print(
             f"No --data given: training at {size} size on three simulated mice. "
             "Scores below are on simulated neurons, not on mice."
         )
-    experiment = load_config(_CONFIG.value, size)
+    experiment = with_overrides(load_config(_CONFIG.value, size))
+    use_compilation_cache(console)
+    folder = Path(_WORKDIR.value or f"runs/{_CONFIG.value}-{size}").resolve()
+    result = complete(experiment, folder, console, store=store_path(console))
+    console.print(result.table(title=f"{folder.name}: best weights"))
+    console.print(f"Scores with intervals, neurons, filters: {folder / 'report.html'}")
+    console.print(f"Done in {time.monotonic() - began:.0f} s.")
+
+
+def with_overrides(experiment):
+    """The experiment with what --set says."""
+    from sensorium_jax.experiment import override
+
     for assignment in _SET.value:
         experiment = override(experiment, assignment)
-    use_compilation_cache(console)
+    return experiment
 
-    store = Path(_DATA.value).resolve() if _DATA.value else demo_store(console)
+
+def workdir() -> str | None:
+    """What --workdir names."""
+    return _WORKDIR.value
+
+
+def data() -> str | None:
+    """What --data names."""
+    return _DATA.value
+
+
+def chosen_size() -> str:
+    """What --size says, else published with data and demo without."""
+    return _SIZE.value or ("published" if _DATA.value else "demo")
+
+
+def store_path(console) -> Path:
+    """What --data names, else simulated mice."""
+    from sensorium_jax import demo_store
+
+    return Path(_DATA.value).resolve() if _DATA.value else demo_store(console)
+
+
+def complete(experiment, workdir: Path, console, *, store: Path, **options):
+    """Train an experiment to its end, or go on; score it, leave its files, return its Report.
+
+    ``options`` go to ``train``.
+    """
+    import jax
+
+    from sensorium_jax import ensemble, load_recordings, parallel, results, run_page
+    from sensorium_jax.ensembles import train_ensemble
+    from sensorium_jax.run import claim
+    from sensorium_jax.train import train
+
     recordings = load_recordings(store, tiers=_TIERS.value)
     mesh = parallel.make_mesh(_DEVICES.value or parallel.devices_for(experiment.data.trials))
     console.print(
         f"{len(recordings.session_names)} mice from {store}; "
         f"{mesh.size} of {jax.device_count()} {jax.default_backend()} devices"
     )
-
-    workdir = Path(_WORKDIR.value or f"runs/{_CONFIG.value}-{size}").resolve()
     claim(
         workdir,
         experiment,
@@ -115,9 +158,13 @@ def run() -> None:
     )
     console.print(f"Results go to {workdir}")
     run_training = train if experiment.members == 1 else train_ensemble
-    run_training(experiment, workdir, recordings, mesh=mesh, console=console)
-    report(workdir, console)
-    console.print(f"Done in {time.monotonic() - began:.0f} s.")
+    run_training(experiment, workdir, recordings, mesh=mesh, console=console, **options)
+    trained = ensemble(workdir)
+    report = trained.evaluate_all(console)
+    results.write(workdir, report)
+    page = workdir / run_page.NAME
+    run_page.write(page, trained, report, logs=sorted(workdir.glob("**/metrics.jsonl")))
+    return report
 
 
 def load_config(name: str, size: str):
@@ -130,19 +177,6 @@ def load_config(name: str, size: str):
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
         raise UserError(f"no config {name!r} in {CONFIGS}; {hint}")
     return getattr(importlib.import_module(f"experiments.configs.{name}"), size)
-
-
-def report(workdir: Path, console) -> None:
-    """Score the best weights on every tier: a table here, the rest in files of the workdir."""
-    from sensorium_jax import ensemble, results, run_page
-
-    trained = ensemble(workdir)
-    result = trained.evaluate_all(console)
-    console.print(result.table(title=f"{workdir.name}: best weights"))
-    results.write(workdir, result)
-    page = workdir / run_page.NAME
-    run_page.write(page, trained, result, logs=sorted(workdir.glob("**/metrics.jsonl")))
-    console.print(f"Scores with intervals, neurons, filters: {page}")
 
 
 def use_compilation_cache(console) -> None:

@@ -18,15 +18,17 @@ SEED = 0
 NAME = f"simulated-v{simulate.VERSION}-{store_format.VERSION}"
 
 
-def demo_store(console: Console | None = None) -> Path:
+def demo_store(console: Console | None = None, *, modulated: bool = True) -> Path:
     """The store of the embedded default; makes it if the cache does not have it.
 
     Each mouse is written in the release's raw layout, converted as a recording would be, and its
-    raw files (0.4 GB a mouse) are removed. A kill at any moment costs one mouse at most.
+    raw files (0.4 GB a mouse) are removed. A kill at any moment costs one mouse at most. With
+    ``modulated=False`` it is a control, of neurons that do not know what the animal does.
     """
     console = console or Console()
     cache = platformdirs.user_cache_path("sensorium_jax")
-    store, beside = cache / NAME, cache / f"{NAME}-raw"
+    name = NAME if modulated else f"{NAME}-unmodulated"
+    store, beside = cache / name, cache / f"{name}-raw"
     if (store / store_format.STORE_FILE).exists():
         return store
     store.mkdir(parents=True, exist_ok=True)
@@ -39,7 +41,11 @@ def demo_store(console: Console | None = None) -> Path:
             if not (store / source.name).exists():
                 shutil.rmtree(beside, ignore_errors=True)
                 simulate.write_session(
-                    beside, plan, seed=SEED, on_trial=lambda *_: progress.advance(task)
+                    beside,
+                    plan,
+                    seed=SEED,
+                    modulated=modulated,
+                    on_trial=lambda *_: progress.advance(task),
                 )
                 convert_recording(
                     RawSession(source), store, on_trial=lambda *_: progress.advance(task)

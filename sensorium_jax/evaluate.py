@@ -59,10 +59,11 @@ class _Tally:
         single, average = trials.correlation(), repeats.to_average()
         # A silent neuron stays one when its rate is divided by a std that differs between frames.
         constant = single.constant | (self.low >= self.high)
-        single_ceiling = average_ceiling = None
+        single_ceiling = average_ceiling = ceilings = None
         if "truth" in self.meters:
             of_trials, of_repeats = self.meters["truth"]
-            single_ceiling = float(of_trials.correlation().value.mean())
+            ceilings = of_trials.correlation().value
+            single_ceiling = float(ceilings.mean())
             average_ceiling = float(of_repeats.to_average().value.mean())
         clips = trials.clip_moments()
         clips[:, 1:, constant] = 0
@@ -79,6 +80,8 @@ class _Tally:
             to_average_ceiling=average_ceiling,
             constant=int(constant.sum()),
             clips=clips,
+            reliability=repeats.oracle().value,
+            ceilings=ceilings,
             example=repeats.example([order[-1], order[len(order) // 2], order[0]]),
             defined={
                 "per_trial": Partial.of(trials.per_trial()),

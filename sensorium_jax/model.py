@@ -52,6 +52,9 @@ class Modulator(Protocol):
     def __call__(self, behavior, neurons, *, train): ...  # noqa: D102
 
 
+SIGNALS = "pupil_size", "running", "gaze"
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """What to compute; the weights are elsewhere (``Params``).
@@ -65,6 +68,8 @@ class Model:
         shifter: from gaze to shifts of the readout's positions, or None.
         modulator: from behaviour to gains, or None.
         elu_offset: added to every drive.
+        without: signals of the animal that are kept from every part of the model: "pupil_size",
+            "running", "gaze".
     """
 
     core: Core
@@ -72,8 +77,14 @@ class Model:
     shifter: Shifter | None = None
     modulator: Modulator | None = None
     elu_offset: float = 0.0
+    without: tuple[str, ...] = ()
 
     def __post_init__(self):
+        unknown = set(self.without) - set(SIGNALS)
+        if unknown:
+            raise ValueError(
+                f"expected without to name some of {', '.join(SIGNALS)}, got {sorted(unknown)}"
+            )
         if self.shifter is not None and not self.readout.takes_shift:
             raise ValueError(
                 f"expected no shifter: the readout {type(self.readout).__name__} has no positions "
@@ -183,6 +194,7 @@ def forward(
     Returns:
         As ``apply``: rate [S B T' N] in units of the response std, and the running statistics.
     """
+    behavior, pupil_center = _muted(behavior, pupil_center, model.without)
     keys = jax.random.split(key if train else jax.random.key(0))
     core_keys, readout_keys = (jax.random.split(k, video.shape[0]) for k in keys)
 
@@ -228,6 +240,14 @@ def forward(
 
         rate *= jax.vmap(modulator)(params.weights["modulator"], behavior, neurons)
     return rate, stats
+
+
+def _muted(behavior: Array, pupil_center: Array, without: tuple[str, ...]) -> tuple[Array, Array]:
+    """Zeros for the signals that a model does without; [... 2] is pupil size, running speed."""
+    if not without:
+        return behavior, pupil_center
+    kept = np.array([name not in without for name in SIGNALS], np.float32)
+    return behavior * kept[:2], pupil_center * kept[2]
 
 
 def of_sessions(params: Params, index: Sequence[int]) -> Params:

@@ -50,6 +50,8 @@ class Score:
             ``PoissonSums``, and "per_trial".
         clips: [K 6 N] moments of each clip, from which intervals are drawn (``uncertainty``).
         example: best, median and worst neuron on one clip.
+        reliability: [N] oracle correlation (jackknife) of every neuron, NaN where undefined.
+        ceilings: [N] single-trial correlation of the true rate of simulated neurons.
     """
 
     session: str
@@ -65,6 +67,8 @@ class Score:
     defined: dict[str, Partial] = dataclasses.field(default_factory=dict)
     clips: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
     example: Example | None = dataclasses.field(default=None, repr=False, compare=False)
+    reliability: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    ceilings: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def values(self) -> np.ndarray:
         """The single-trial correlation of every neuron: [N]."""
@@ -81,7 +85,7 @@ class Score:
         whole = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
-            if f.name not in ("defined", "clips", "example")
+            if f.name not in ("defined", "clips", "example", "reliability", "ceilings")
         }
         for name, (mean, neurons) in self.defined.items():
             whole |= {name: mean, f"{name}_neurons": neurons}

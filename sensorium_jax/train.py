@@ -43,17 +43,20 @@ def train(
     *,
     mesh: Mesh,
     console: Console | None = None,
+    on_score: Callable[[int, float], None] = lambda epoch, score: None,
 ) -> Params:
     """Train to the end, from the last checkpoint if there is one, and return the best weights.
 
     Scores, losses and checkpoints go to ``workdir``. The best weights are those with the highest
-    single-trial correlation on full-length oracle trials.
+    single-trial correlation on full-length oracle trials. ``on_score`` is told of every epoch
+    and its score; what it raises ends the training, after the state was saved.
 
     Raises:
         Interrupted: Ctrl-C or a termination signal arrived; the state is saved.
         UserError: the loss is no longer finite, or no space is left.
     """
-    return train_members([experiment], [workdir], recordings, mesh=mesh, console=console)[0]
+    one = [experiment], [workdir], recordings
+    return train_members(*one, mesh=mesh, console=console, on_score=on_score)[0]
 
 
 def train_members(
@@ -64,6 +67,7 @@ def train_members(
     mesh: Mesh,
     console: Console | None = None,
     together: bool | None = None,
+    on_score: Callable[[int, float], None] = lambda epoch, score: None,
 ) -> list[Params]:
     """``train`` for experiments that differ in their seed alone, each with a workdir of its own.
 
@@ -77,6 +81,7 @@ def train_members(
             holds), else one after the other; the results agree to float32 rounding. None:
             together where there is an accelerator. The cores of a CPU are busy with one member
             (``benchmarks/ensemble.py``).
+        on_score: as in ``train``, for every member.
     """
     console = console or Console()
     if together is None:
@@ -88,6 +93,7 @@ def train_members(
     ]
     for member in members:
         member.name = f"{member.workdir.name}: " if len(members) > 1 else ""
+        member.on_score = on_score
         member.resume()
     with _Stop() as stop, _progress(console) as progress:
         bar = _Bar(progress, members, frames=programs.frames)
@@ -210,6 +216,7 @@ class _Member:
         self.state = parallel.replicate(TrainState(jnp.zeros((), jnp.int32), params, opt), mesh)
 
         self.name = ""
+        self.on_score: Callable[[int, float], None] = lambda epoch, score: None
         self.step = 0
         self.done = False
         self.plateau = PlateauState()
@@ -277,6 +284,7 @@ class _Member:
             f"oracle {score:.4f}  {note[verdict]}"
         )
         bar.show(loss=loss, score=score, paused_s=time.monotonic() - began)
+        self.on_score(self.step // e.epoch_steps, score)
 
     def write_log(self, metrics: dict) -> float:
         """Log the metrics of the last step, and return its loss."""

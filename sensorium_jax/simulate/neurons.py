@@ -93,10 +93,18 @@ class Population:
     kernel: np.ndarray | None = None  # [K] calcium smoothing, unit sum; without: exponential
 
 
-def make_population(neurons: int, *, seed: int | tuple[int, ...] = 0) -> Population:
-    """Draw ``neurons`` neurons and scale them so that natural movies give the release's moments."""
+def make_population(
+    neurons: int, *, seed: int | tuple[int, ...] = 0, modulated: bool = True
+) -> Population:
+    """Draw ``neurons`` neurons and scale them so that natural movies give the release's moments.
+
+    Neurons that are not ``modulated`` do not know of running, pupil size and gaze.
+    """
     rng = np.random.default_rng(seed)
     drawn = draw_population(rng, neurons)
+    if not modulated:
+        none = np.zeros(neurons)
+        drawn = replace(drawn, running_gain=none, pupil_gain=none, gaze_px=np.array(0.0))
     mean = MEAN_RESPONSE * rng.lognormal(-0.08, 0.4, neurons)
     low, high = RELIABILITY
     reliability = low + (high - low) * rng.beta(2.2, 1.8, neurons)

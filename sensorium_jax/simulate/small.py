@@ -105,6 +105,7 @@ def write_session(
     seed: int = 0,
     dtype: str = "float32",
     withhold: bool = False,
+    modulated: bool = True,
     on_trial: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write one simulated mouse in the raw layout of the release and return its folder.
@@ -115,6 +116,7 @@ def write_session(
         seed: equal seeds give equal bytes; mice with different letters are independent.
         dtype: of the recorded arrays, "float32" (as the old mice) or "float64" (as the new ones).
         withhold: write zeros for the responses of the four test tiers, as for the new mice.
+        modulated: let running, pupil size and gaze change responses.
         on_trial: called with (trials written, trials in all).
 
     Beside the release's files the folder has ``truth/``: ``trials.json`` (number, clip and family
@@ -125,7 +127,7 @@ def write_session(
         UserError: for sizes below one, an unknown letter or dtype, or a folder already there.
     """
     _check(out, plan, seed=seed, dtype=dtype)
-    script = _script(plan, seed=seed, dtype=dtype, withhold=withhold)
+    script = _script(plan, seed=seed, dtype=dtype, withhold=withhold, modulated=modulated)
     return layout.write(script, Path(out) / session_name(plan.letter), on_trial=on_trial)
 
 
@@ -158,13 +160,13 @@ def _check(out: str | os.PathLike, plan: SessionPlan, *, seed: int, dtype: str) 
         )
 
 
-def _script(plan: SessionPlan, *, seed: int, dtype: str, withhold: bool) -> Script:
+def _script(plan: SessionPlan, *, seed: int, dtype: str, withhold: bool, modulated: bool) -> Script:
     mouse = ord(plan.letter)
     tiers, trials = _schedule(plan, np.random.default_rng((seed, mouse, 1)))
     videos = _clips(trials, (seed, mouse, 2))  # clip -> uint8 [T H W]
     hidden = protocol.TEST_TIERS if withhold else ()
     return Script(
-        population=make_population(plan.neurons, seed=(seed, mouse, 0)),
+        population=make_population(plan.neurons, seed=(seed, mouse, 0), modulated=modulated),
         temperament=None,
         tiers=tiers,
         trials=trials,

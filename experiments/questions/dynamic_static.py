@@ -1,0 +1,65 @@
+"""What does a film's past add to its present frame, at an equal number of weights?
+
+    python -m experiments.questions.dynamic_static [--data=STORE]
+
+The recurrent baseline against the same network without its recurrence, whose layers are widened
+until it has as many weights.
+"""
+
+from __future__ import annotations
+
+import jax
+
+from experiments.questions.study import Study, main, verdict
+from experiments.variants import with_core
+from sensorium_jax import figures, load_recordings, pages
+from sensorium_jax import model as models
+from sensorium_jax.data import pipeline
+from sensorium_jax.experiment import Experiment
+
+LARGEST = 64  # channels tried
+
+
+def answer(study: Study) -> None:
+    """Train both and write the page."""
+    dynamic = study.config("gru_baseline")
+    sizes = {c: with_core(dynamic, recurrence=None, channels=c) for c in range(1, LARGEST)}
+    weights = _counter(study.store)
+    wanted = weights(dynamic)
+    channels = min(sizes, key=lambda c: abs(weights(sizes[c]) - wanted))
+    static = sizes[channels]
+    study.train("static_equal", static)
+    report = study.train("gru_baseline", dynamic)
+    whole = study.compare("static_equal", "gru_baseline")
+    text = (
+        f"A static network of {channels} channels a layer ({weights(static):,} weights) scores "
+        f"{whole.a:.3f} on the oracle tier, the recurrent one ({wanted:,} weights) {whole.b:.3f}. "
+        + verdict(whole, "The past of the film")
+    )
+    if study.simulated:
+        held = "as" if whole.low > 0 else "NOT as"
+        text += f" That is {held} it must be: the simulated neurons filter over time."
+    study.page(
+        "dynamic_static",
+        "Dynamic against static",
+        text,
+        pages.figure(figures.scores(report), "The recurrent network, tier by tier."),
+    )
+
+
+def _counter(store):
+    """A function from an experiment to its number of weights on these mice."""
+    recordings = load_recordings(store)
+
+    def weights(e: Experiment) -> int:
+        batch = pipeline.example_batch(recordings, frames=e.data.frames)
+        params = jax.eval_shape(
+            lambda key: models.init(e.model, key, batch, recordings.neurons), jax.random.key(0)
+        )
+        return sum(x.size for x in jax.tree.leaves(params.weights))
+
+    return weights
+
+
+if __name__ == "__main__":
+    main(answer)
