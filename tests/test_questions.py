@@ -95,6 +95,7 @@ def test_verdicts_follow_the_interval(low, high, word):
 @pytest.mark.parametrize("signal", models.SIGNALS)
 def test_a_model_without_a_signal_does_not_see_it(signal):
     model = small.experiment().model
+    model = dataclasses.replace(model, core=dataclasses.replace(model.core, stride=(2, 1)))
     batch, neurons, statistics = small.batch(), small.neurons(), small.statistics()
     params = models.init(model, jax.random.key(0), batch, neurons)
     # Untrained shifters and planes may be blind; these are not.
