@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sensorium_jax import cores, model, modulators, readouts, shifters
+from sensorium_jax.nn import sampling
 from sensorium_jax.types import Neurons, Params
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "components.npz")
@@ -319,3 +322,49 @@ def test_the_offset_moves_every_drive_and_the_bias_makes_up_for_it():
         params = model._init(m, jax.random.key(0), people, clip=clip)
         rates.append(model.forward(m, params, video, two, two, people)[0])
     np.testing.assert_allclose(*rates, rtol=1e-6)
+
+
+# --- reading in groups --------------------------------------------------------------------------
+
+
+@settings(max_examples=6, deadline=None)  # each compiles
+@given(
+    m=st.integers(1, 7),
+    n=st.integers(1, 5),
+    c=st.integers(1, 4),
+    size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    at_once=st.integers(1, 60),
+    seed=st.integers(0, 99),
+)
+def test_reading_in_groups_equals_reading_at_once(m, n, c, size, at_once, seed):
+    """Values and all gradients, also of positions outside the map; no group divides all frames."""
+    rng = np.random.default_rng(seed)
+    features = jnp.asarray(rng.normal(size=(m, *size, c)), jnp.float32)
+    grid = jnp.asarray(rng.uniform(-1.5, 1.5, (m, n, 2)), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(n, c)), jnp.float32)
+
+    def loss(*arrays, at_once):
+        return jnp.sum(sampling.in_groups(*arrays, at_once=at_once) ** 2)
+
+    def of(at_once):
+        value = sampling.in_groups(features, grid, weights, at_once=at_once)
+        return value, *jax.grad(loss, (0, 1, 2))(features, grid, weights, at_once=at_once)
+
+    for found, expected in zip(of(at_once), of(2**40), strict=True):
+        scale = max(float(jnp.abs(expected).max()), 1.0)
+        np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
+
+
+def test_groups_bound_memory():
+    m, n, c = 40, 500, 32
+    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((m, 9, 9, c), (m, n, 2), (n, c))]
+
+    def bytes_of(at_once):
+        def loss(*arrays):
+            return jnp.sum(sampling.in_groups(*arrays, at_once=at_once) ** 2)
+
+        program = jax.jit(jax.grad(loss, (0, 1, 2))).lower(*shapes).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    whole = 4 * m * n * c
+    assert bytes_of(n * c) < whole / 2 and bytes_of(2**40) > 2 * whole
