@@ -39,7 +39,7 @@ def answer(study: Study) -> None:
         f"from {outside[hardest]:.0%} ({hardest}) to {outside[easiest]:.0%} ({easiest}): "
         + (
             "it predicts every family better than chance."
-            if all(report.interval(*row)[0] > 0 for row in rows)
+            if all(report.interval(tier, family=family)[0] > 0 for tier, family in rows)
             else "of some families it predicts nothing."
         )
     )
