@@ -17,6 +17,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax.nn import fourier
 from sensorium_jax.types import Array
 
 Padding = tuple[int, int]  # zeros above and below an image, and left and right of it
@@ -217,31 +218,20 @@ def fourier_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: P
     """
     taps = kernel.shape[:2]
     out = _output_shape(image_shape, kernel, padding)
-    size = [
-        _fast_length(max(n + p, k, o))
-        for n, p, k, o in zip(image_shape, padding, taps, out, strict=True)
-    ]
-    room = [(0, n - k) for n, k in zip(size, taps, strict=True)]
-    centred = jnp.roll(jnp.pad(kernel, (*room, (0, 0), (0, 0))), [-p for p in padding], axis=(0, 1))
-    # Transforms are there for float32 alone; in lower precision only the result is rounded.
-    kernel_f = jnp.conj(jnp.fft.rfft2(centred.astype(jnp.float32), axes=(0, 1)))  # [U V C D]
+    size = tuple(
+        max(n + p, k, o) for n, p, k, o in zip(image_shape, padding, taps, out, strict=True)
+    )
+    # In lower precision only the result is rounded.
+    kernel = jnp.transpose(kernel, (1, 0, 2, 3)).astype(jnp.float32)
+    kernel_f = fourier.transform(kernel, size, origin=padding)  # [F 2 C D]
 
     def convolve(x: Array) -> Array:
-        x_f = jnp.fft.rfft2(x.astype(jnp.float32), s=size, axes=(1, 2))  # [N U V C]
-        y_f = jnp.einsum("nuvc,uvcd->nuvd", x_f, kernel_f)
-        y = jnp.fft.irfft2(y_f, s=size, axes=(1, 2))[:, : out[0], : out[1]]
-        return y.astype(x.dtype)
+        columns = jnp.transpose(x, (2, 1, 0, 3)).astype(jnp.float32)  # [W H N C]
+        y_f = fourier.multiply(fourier.transform(columns, size), kernel_f)
+        y = fourier.inverse(y_f, size, out)
+        return jnp.transpose(y, (2, 1, 0, 3)).astype(x.dtype)
 
     return convolve
-
-
-def _fast_length(n: int) -> int:
-    """The smallest length of at least ``n`` whose only prime factors are 2, 3 and 5."""
-    remainder = n
-    for prime in (2, 3, 5):
-        while remainder % prime == 0:
-            remainder //= prime
-    return n if remainder == 1 else _fast_length(n + 1)
 
 
 def _space_to_depth(

@@ -1,0 +1,97 @@
+"""Discrete Fourier transforms of images as matrix products, for CPUs.
+
+XLA's fast transform runs at a few GFLOP/s there, and its result must be rearranged before every
+frequency can be a matrix product of its own. Products with the matrices of all sines and cosines
+are faster at the sizes of feature maps, whatever their prime factors, and leave the frequencies in
+front. Images are [w h ...], column by column; transforms [F 2 ...], real and imaginary parts of
+the frequencies that are not another's conjugate.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from sensorium_jax.types import Array
+
+Size = tuple[int, int]  # rows and columns
+
+
+def transform(x: Array, size: Size, *, origin: Size = (0, 0)) -> Array:
+    """The transform of images that zeros continue to ``size``, a period.
+
+    Args:
+        x: [w h ...].
+        size: rows and columns of a period.
+        origin: row and column of the image that count as the first.
+
+    Returns:
+        [F 2 ...].
+    """
+    w, h, *rest = x.shape
+    rows = _waves(size[0], np.arange(h) - origin[0], size[0])
+    columns = _waves(_half(size), np.arange(w) - origin[1], size[1])
+    columns = np.stack([columns.real, columns.imag], 1).reshape(-1, w)  # [V*2 w]
+    y = _constant(columns) @ x.reshape(w, -1)
+    y = y.reshape(_half(size), 2 * h, -1)
+    rows = _on_parts(rows).transpose(2, 0, 1, 3).reshape(2 * size[0], 2 * h)  # [U*2 2*h]
+    return (_constant(rows, repeats=len(y)) @ y).reshape(-1, 2, *rest)
+
+
+def inverse(y: Array, size: Size, shape: Size) -> Array:
+    """The images with a given transform.
+
+    Args:
+        y: [F 2 ...].
+        size: rows and columns of a period.
+        shape: rows h and columns w to compute, from the first.
+
+    Returns:
+        [w h ...].
+    """
+    h, w = shape
+    rest = y.shape[2:]
+    rows = _waves(np.arange(h), size[0], size[0]).conj() / size[0]
+    rows = _on_parts(rows).transpose(0, 2, 3, 1).reshape(2 * h, 2 * size[0])  # [2*h U*2]
+    x = _constant(rows, repeats=_half(size)) @ y.reshape(_half(size), 2 * size[0], -1)
+    columns = _waves(np.arange(w), _half(size), size[1]).conj() / size[1]
+    # All others stand for their conjugates too.
+    alone = 2 * np.arange(_half(size)) % size[1] == 0
+    columns = columns * np.where(alone, 1, 2)
+    columns = np.stack([columns.real, -columns.imag], 2).reshape(w, -1)  # [w V*2]
+    return (_constant(columns) @ x.reshape(columns.shape[1], -1)).reshape(w, h, *rest)
+
+
+def multiply(x: Array, kernel: Array) -> Array:
+    """The transform of a correlation over pixels: [F 2 N C], [F 2 C D] -> [F 2 N D].
+
+    x times the kernel's conjugate. Both parts of x are rows of one product with the kernel's real
+    part, and of one with its imaginary part, so that the kernel is read only once.
+    """
+    f, _, n, c = x.shape
+    both = x.reshape(f, 2 * n, c)
+    by_real, by_imaginary = ((both @ kernel[:, i]).reshape(f, 2, n, -1) for i in range(2))
+    sign = np.array([1, -1], np.float32)[:, None, None]
+    return by_real + sign * by_imaginary[:, ::-1]
+
+
+def _half(size: Size) -> int:
+    """Frequencies along the columns whose conjugates are not among them."""
+    return size[1] // 2 + 1
+
+
+def _waves(a: int | np.ndarray, b: int | np.ndarray, period: int) -> np.ndarray:
+    """exp(-2 pi i a b / period) of all pairs; a number stands for all integers below it."""
+    a, b = (np.arange(x) if isinstance(x, int) else x for x in (a, b))
+    return np.exp(-2j * np.pi * np.outer(a, b) / period)
+
+
+def _on_parts(z: np.ndarray) -> np.ndarray:
+    """What a complex matrix does to real and imaginary parts: [m n] -> [2 2 m n]."""
+    return np.array([[z.real, -z.imag], [z.imag, z.real]])
+
+
+def _constant(matrix: np.ndarray, *, repeats: int | None = None) -> Array:
+    """A float32 constant, as many times as asked for: it is small beside what it multiplies."""
+    constant = jnp.asarray(matrix, jnp.float32)
+    return constant if repeats is None else jnp.broadcast_to(constant, (repeats, *matrix.shape))
