@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -87,18 +88,80 @@ def _run(
 ) -> Array:
     images = x.reshape(-1, *x.shape[2:])
     drive = convolver(w_input, x.shape[2:4], padding=padding)(images) + bias
-    shape = drive.shape[1:3]
     drive = drive.reshape(*x.shape[:2], *drive.shape[1:])  # [T B h w 3R]
-    same = conv.same(w_gates.shape[0])
-    gates_of = convolver(w_gates, shape, padding=same)
-    candidate_of = convolver(w_candidate, shape, padding=same)
+    # The weights are the same on all devices, the images are not; with this zero, which differs
+    # from device to device as well, shard_map knows to sum the weights' gradients over devices.
+    zero = jnp.zeros_like(drive, shape=())
+    weights = (w + zero for w in (w_gates, w_candidate))
+    return _recur(convolver, drive, *weights)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recur(convolver: Callable, drive: Array, w_gates: Array, w_candidate: Array) -> Array:
+    """States [T B h w R] from what drives the gates and the candidate, [T B h w 3R].
+
+    Its gradient is written out because that of a scan adds to the kernels' gradients in every
+    frame. Here the scan back in time only collects the drive's gradient; those of the kernels are
+    one convolution's over all frames.
+    """
+    return _recur_forward(convolver, drive, w_gates, w_candidate)[0]
+
+
+def _recur_forward(
+    convolver: Callable, drive: Array, w_gates: Array, w_candidate: Array
+) -> tuple[Array, tuple]:
+    gates_of, candidate_of = _state_convolutions(convolver, drive, w_gates, w_candidate)
     r = w_candidate.shape[-1]
 
-    def step(h: Array, drive: Array) -> tuple[Array, Array]:
+    def step(h: Array, drive: Array) -> tuple[Array, tuple[Array, ...]]:
         reset, update = jnp.split(jax.nn.sigmoid(drive[..., : 2 * r] + gates_of(h)), 2, axis=-1)
         candidate = jnp.tanh(drive[..., 2 * r :] + candidate_of(reset * h))
-        h = h + update * (candidate - h)
-        return h, h
+        new = h + update * (candidate - h)
+        return new, (new, h, reset, update, candidate)
 
-    start = jnp.zeros_like(drive[0, ..., :r])
-    return jax.lax.scan(step, start, drive)[1]
+    states, *seen = jax.lax.scan(step, jnp.zeros_like(drive[0, ..., :r]), drive)[1]
+    return states, (w_gates, w_candidate, *seen)
+
+
+def _recur_backward(convolver: Callable, kept: tuple, gradient: Array) -> tuple[Array, ...]:
+    w_gates, w_candidate, *seen = kept
+    before, reset = seen[:2]
+    images = before[0]
+    to_gates, to_candidate = (
+        jax.linear_transpose(f, images)
+        for f in _state_convolutions(convolver, images[None], w_gates, w_candidate)
+    )
+
+    def step(g: Array, frame: tuple[Array, ...]) -> tuple[Array, Array]:
+        of_state, h, reset, update, candidate = frame
+        g = g + of_state  # of the state after this frame
+        g_candidate = g * update * (1 - candidate**2)
+        (g_masked,) = to_candidate(g_candidate)  # of reset * h
+        g_update = g * (candidate - h) * update * (1 - update)
+        g_reset = g_masked * h * reset * (1 - reset)
+        (g_h,) = to_gates(jnp.concatenate([g_reset, g_update], -1))
+        g_h += g * (1 - update) + g_masked * reset
+        return g_h, jnp.concatenate([g_reset, g_update, g_candidate], -1)
+
+    g_drive = jax.lax.scan(step, jnp.zeros_like(images), (gradient, *seen), reverse=True)[1]
+    r = w_candidate.shape[-1]
+
+    def of_kernel(w: Array, x: Array, g: Array) -> Array:
+        x, g = (a.reshape(-1, *a.shape[2:]) for a in (x, g))
+        convolve = lambda w: convolver(w, x.shape[1:3], padding=conv.same(len(w)))(x)  # noqa: E731
+        return jax.linear_transpose(convolve, w)(g)[0]
+
+    g_gates = of_kernel(w_gates, before, g_drive[..., : 2 * r])
+    g_candidate = of_kernel(w_candidate, reset * before, g_drive[..., 2 * r :])
+    return g_drive, g_gates, g_candidate
+
+
+_recur.defvjp(_recur_forward, _recur_backward)
+
+
+def _state_convolutions(
+    convolver: Callable, maps: Array, w_gates: Array, w_candidate: Array
+) -> tuple[Callable, Callable]:
+    """The 'same' convolutions of states that have the size of ``maps`` [T B h w ...]."""
+    same = conv.same(len(w_gates))
+    return tuple(convolver(w, maps.shape[2:4], padding=same) for w in (w_gates, w_candidate))
