@@ -223,11 +223,11 @@ def fourier_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: P
     )
     # In lower precision only the result is rounded.
     kernel = jnp.transpose(kernel, (1, 0, 2, 3)).astype(jnp.float32)
-    kernel_f = fourier.transform(kernel, size, origin=padding)  # [F 2 C D]
+    parts = fourier.parts(kernel, size, origin=padding)  # [F C D] each
 
     def convolve(x: Array) -> Array:
         columns = jnp.transpose(x, (2, 1, 0, 3)).astype(jnp.float32)  # [W H N C]
-        y_f = fourier.multiply(fourier.transform(columns, size), kernel_f)
+        y_f = fourier.multiply(fourier.transform(columns, size), *parts)
         y = fourier.inverse(y_f, size, out)
         return jnp.transpose(y, (2, 1, 0, 3)).astype(x.dtype)
 

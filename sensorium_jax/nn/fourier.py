@@ -17,25 +17,28 @@ from sensorium_jax.types import Array
 Size = tuple[int, int]  # rows and columns
 
 
-def transform(x: Array, size: Size, *, origin: Size = (0, 0)) -> Array:
-    """The transform of images that zeros continue to ``size``, a period.
+def transform(x: Array, size: Size) -> Array:
+    """The transform of images that zeros continue to ``size``, a period: [w h ...] -> [F 2 ...]."""
+    rows = _on_parts(_waves(size[0], x.shape[1], size[0])).transpose(2, 0, 1, 3)  # [U 2 2 h]
+    return _transform(x, size, rows, origin=(0, 0)).reshape(-1, 2, *x.shape[2:])
 
-    Args:
-        x: [w h ...].
-        size: rows and columns of a period.
-        origin: row and column of the image that count as the first.
 
-    Returns:
-        [F 2 ...].
+def parts(x: Array, size: Size, *, origin: Size) -> tuple[Array, Array]:
+    """As ``transform``, with the real and the imaginary part apart: [w h ...] -> two [F ...].
+
+    Row and column ``origin`` of the image count as the first.
     """
+    rows = _on_parts(_waves(size[0], np.arange(x.shape[1]) - origin[0], size[0]))  # [2 2 U h]
+    return tuple(_transform(x, size, part.transpose(1, 0, 2), origin=origin) for part in rows)
+
+
+def _transform(x: Array, size: Size, rows: np.ndarray, *, origin: Size) -> Array:
+    """Of images [w h ...], with a matrix [... 2 h] for the rows: [F ... ...]."""
     w, h, *rest = x.shape
-    rows = _waves(size[0], np.arange(h) - origin[0], size[0])
     columns = _waves(_half(size), np.arange(w) - origin[1], size[1])
     columns = np.stack([columns.real, columns.imag], 1).reshape(-1, w)  # [V*2 w]
-    y = _constant(columns) @ x.reshape(w, -1)
-    y = y.reshape(_half(size), 2 * h, -1)
-    rows = _on_parts(rows).transpose(2, 0, 1, 3).reshape(2 * size[0], 2 * h)  # [U*2 2*h]
-    return (_constant(rows, repeats=len(y)) @ y).reshape(-1, 2, *rest)
+    y = (_constant(columns) @ x.reshape(w, -1)).reshape(_half(size), 2 * h, -1)
+    return (_constant(rows.reshape(-1, 2 * h), repeats=len(y)) @ y).reshape(-1, *rest)
 
 
 def inverse(y: Array, size: Size, shape: Size) -> Array:
@@ -62,15 +65,15 @@ def inverse(y: Array, size: Size, shape: Size) -> Array:
     return (_constant(columns) @ x.reshape(columns.shape[1], -1)).reshape(w, h, *rest)
 
 
-def multiply(x: Array, kernel: Array) -> Array:
-    """The transform of a correlation over pixels: [F 2 N C], [F 2 C D] -> [F 2 N D].
+def multiply(x: Array, real: Array, imaginary: Array) -> Array:
+    """The transform of a correlation: [F 2 N C] and a kernel's parts [F C D] -> [F 2 N D].
 
     x times the kernel's conjugate. Both parts of x are rows of one product with the kernel's real
     part, and of one with its imaginary part, so that the kernel is read only once.
     """
     f, _, n, c = x.shape
     both = x.reshape(f, 2 * n, c)
-    by_real, by_imaginary = ((both @ kernel[:, i]).reshape(f, 2, n, -1) for i in range(2))
+    by_real, by_imaginary = ((both @ k).reshape(f, 2, n, -1) for k in (real, imaginary))
     sign = np.array([1, -1], np.float32)[:, None, None]
     return by_real + sign * by_imaginary[:, ::-1]
 
