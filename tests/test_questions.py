@@ -126,3 +126,16 @@ def test_control_neurons_know_nothing_of_the_animal():
     known, control = (make_population(**plan, modulated=m) for m in (True, False))
     assert known.running_gain.any() and known.gaze_px
     assert not (control.running_gain.any() or control.pupil_gain.any() or control.gaze_px)
+
+
+def test_seeds_widen_a_comparison(tmp_path, monkeypatch):
+    """Two seeds of which one is better and one worse: nothing can be said."""
+    from test_results import run_of
+
+    asker = object.__new__(study.Study)
+    asker.folder = tmp_path
+    for name, noise in (("a", 1.0), ("b", 0.8), ("a-seed1", 1.0), ("b-seed1", 1.2)):
+        run_of(tmp_path / name, noise)
+    one, both = (asker.compare("a", "b", seeds=seeds) for seeds in (1, 2))
+    assert one.low > 0 and both.low < 0 < both.high
+    assert both.tier == "oracle" and both.a == pytest.approx(one.a)

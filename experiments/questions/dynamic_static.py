@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import jax
 
-from experiments.questions.study import Study, main, verdict
+from experiments.questions.study import SEEDS, Study, main, verdict
 from experiments.variants import with_core
 from sensorium_jax import figures, load_recordings, pages
 from sensorium_jax import model as models
@@ -28,9 +28,10 @@ def answer(study: Study) -> None:
     wanted = weights(dynamic)
     channels = min(sizes, key=lambda c: abs(weights(sizes[c]) - wanted))
     static = sizes[channels]
-    study.train("static_equal", static)
-    report = study.train("gru_baseline", dynamic)
-    whole = study.compare("static_equal", "gru_baseline")
+    seeds = {"seeds": SEEDS.value}
+    study.train("static_equal", static, **seeds)
+    report = study.train("gru_baseline", dynamic, **seeds)
+    whole = study.compare("static_equal", "gru_baseline", **seeds)
     text = (
         f"A static network of {channels} channels a layer ({weights(static):,} weights) scores "
         f"{whole.a:.3f} on the oracle tier, the recurrent one ({wanted:,} weights) {whole.b:.3f}. "

@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from absl import app, flags, logging
 from rich.console import Console
 
 from experiments import run as runs
-from sensorium_jax import compare, pages
+from sensorium_jax import compare, pages, results, uncertainty
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.report import Report
 
-DEMO_EPOCHS = 3  # half of the demo's: differences show, and a question takes minutes
+DEMO_EPOCHS = 3  # half of the demo's: large differences show, and a question takes minutes
+
+SEEDS = flags.DEFINE_integer("seeds", 3, "of every model that is compared")
 
 
 class Study:
@@ -31,23 +34,54 @@ class Study:
 
     def config(self, name: str) -> Experiment:
         """An experiment of experiments/configs at this study's size."""
-        experiment = runs.load_config(name, self.size)
-        if self.size == "demo":
-            experiment = dataclasses.replace(experiment, max_epochs=DEMO_EPOCHS)
-        return runs.with_overrides(experiment)
+        return runs.with_overrides(runs.load_config(name, self.size))
 
     def train(
-        self, name: str, experiment: Experiment, *, store: Path | None = None, **options
+        self,
+        name: str,
+        experiment: Experiment,
+        *,
+        store: Path | None = None,
+        seeds: int = 1,
+        **options,
     ) -> Report:
-        """Train, or go on, and score; the run is ``folder/name``. ``options`` go to ``train``."""
-        self.console.rule(name)
-        place = {"store": store or self.store}
-        return runs.complete(experiment, self.folder / name, self.console, **place, **options)
+        """Train, or go on, and score; return the Report of the first seed, run ``folder/name``.
 
-    def compare(self, a: str, b: str, *, tier: str = "oracle") -> compare.Difference:
-        """Run ``b`` minus run ``a`` over all mice."""
-        found = compare.compare(self.folder / a, self.folder / b)
-        return next(d for d in found if d.tier == tier and d.session == "all")
+        ``options`` go to ``train``.
+        """
+        reports = []
+        for seed in range(seeds):
+            self.console.rule(self._run(name, seed).name)
+            one = dataclasses.replace(experiment, seed=experiment.seed + seed)
+            place = {"store": store or self.store}
+            reports.append(
+                runs.complete(one, self._run(name, seed), self.console, **place, **options)
+            )
+        return reports[0]
+
+    def compare(self, a: str, b: str, *, seeds: int = 1) -> compare.Difference:
+        """``b`` minus ``a`` on the oracle tier, mean over seeds.
+
+        The interval is over clips, neurons and, if there are several, seeds drawn again. Training
+        again moves a score as much as many a difference does.
+        """
+        found, draws = [], []
+        for seed in range(seeds):
+            pair = self._run(a, seed), self._run(b, seed)
+            found.append(compare.compare(*pair)[0])
+            moments = [
+                [x for (tier, _), x in results.read_moments(run).items() if tier == found[0].tier]
+                for run in pair
+            ]
+            draws.append(uncertainty.bootstrap(moments[1]) - uncertainty.bootstrap(moments[0]))
+        draws = np.stack(draws)  # [seeds draws]
+        again = np.random.default_rng(0).integers(0, seeds, draws.shape)
+        low, high = uncertainty.interval(np.take_along_axis(draws, again, 0).mean(0))
+        mean = {k: float(np.mean([getattr(d, k) for d in found])) for k in ("a", "b", "better")}
+        return found[0]._replace(low=low, high=high, **mean)
+
+    def _run(self, name: str, seed: int) -> Path:
+        return self.folder / (name if seed == 0 else f"{name}-seed{seed}")
 
     def page(self, name: str, title: str, answer: str, *body: str) -> None:
         """Write ``folder/name.html`` and say the answer."""
@@ -64,7 +98,7 @@ class Study:
 
 
 def verdict(difference: compare.Difference, what: str) -> str:
-    """One sentence on whether ``what`` helps."""
+    """One sentence on whether ``what`` helps, going by the interval of ``Study.compare``."""
     d = difference
     amount = f"{d.b - d.a:+.4f} (95 % interval {d.low:+.4f} to {d.high:+.4f})"
     if d.low > 0:
@@ -81,6 +115,7 @@ def main(answer: Callable[[Study], None]) -> None:
         logging.set_verbosity(logging.FATAL)
         sys.exit(runs.exit_code_of(lambda: answer(Study()), argv))
 
-    for flag in flags.FLAGS.flags_by_module_dict()[runs.__name__]:
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # shown by --help
+    for module in (runs.__name__, __name__):
+        for flag in flags.FLAGS.flags_by_module_dict()[module]:
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # shown by --help
     app.run(body)
