@@ -16,9 +16,8 @@ from sensorium_jax import compare, pages, results, uncertainty
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.report import Report
 
-DEMO_EPOCHS = 3  # half of the demo's: large differences show, and a question takes minutes
 
-SEEDS = flags.DEFINE_integer("seeds", 3, "of every model that is compared")
+SEEDS = flags.DEFINE_integer("seeds", 2, "of every model that is compared")
 
 
 class Study:
