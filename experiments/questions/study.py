@@ -16,7 +16,6 @@ from sensorium_jax import compare, pages, results, uncertainty
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.report import Report
 
-
 SEEDS = flags.DEFINE_integer("seeds", 2, "of every model that is compared")
 
 
