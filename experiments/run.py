@@ -161,9 +161,10 @@ def complete(experiment, workdir: Path, console, *, store: Path, **options):
     run_training(experiment, workdir, recordings, mesh=mesh, console=console, **options)
     trained = ensemble(workdir)
     report = trained.evaluate_all(console)
-    results.write(workdir, report)
-    page = workdir / run_page.NAME
-    run_page.write(page, trained, report, logs=sorted(workdir.glob("**/metrics.jsonl")))
+    logs = sorted(workdir.glob("**/metrics.jsonl"))
+    with console.status("drawing intervals, writing the page"):
+        results.write(workdir, report)
+        run_page.write(workdir / run_page.NAME, trained, report, logs=logs)
     return report
 
 
