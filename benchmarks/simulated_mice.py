@@ -4,8 +4,8 @@
 
 Draws neurons like those of each mouse, shows them 350 natural clips and the released drifting
 Gabors, and measures them as the real ones were. The real distributions are those of 512 neurons a
-mouse in sensorium_jax/simulate/calibration.npz (metadata of bryanlimy/ViV1T-closed-loop). Needs
-pip install -e '.[pictures]'. About half a minute a mouse.
+mouse in sensorium_jax/simulate/calibration.npz (metadata of bryanlimy/ViV1T-closed-loop).
+About half a minute a mouse.
 
 KS: Kolmogorov-Smirnov, the largest difference of the cumulative distributions. W: Wasserstein, the
 mean shift from one to the other, in standard deviations of the real one.
@@ -14,9 +14,6 @@ mean shift from one to the other, in standard deviations of the real one.
 from __future__ import annotations
 
 import argparse
-import base64
-import html
-import io
 import sys
 from pathlib import Path
 
@@ -25,9 +22,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from sensorium_jax import protocol
-from sensorium_jax.errors import UserError, one_line
-from sensorium_jax.files import whole_file
+from sensorium_jax import pages, protocol
+from sensorium_jax.errors import one_line
 from sensorium_jax.simulate import calibration, measures
 from sensorium_jax.simulate.release import check
 
@@ -72,46 +68,31 @@ def _table(mice: dict) -> Table:
 
 def _write(mice: dict, path: Path, flags: argparse.Namespace) -> None:
     sections = [_section(letter, *mouse) for letter, mouse in mice.items()]
-    text = _PAGE.replace("SECTIONS", "\n".join(sections)).replace("COUNT", str(flags.neurons))
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    pages.write(path, "Simulated mice", _ABOUT.format(count=flags.neurons), *sections)
 
 
 def _section(letter: str, real, population, simulated) -> str:
     distances = measures.distances(simulated, real)
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in distances)
     rows = [
-        f"<tr><td>{label}</td>"
-        + "".join(f"<td>{getattr(d, name):.3f}</td>" for d in distances.values())
-        + "</tr>"
+        [label, *(f"{getattr(d, name):.3f}" for d in distances.values())]
         for label, name in (("KS", "ks"), ("W", "wasserstein"))
     ]
     levels = (
         f"Grey levels of natural clips: {simulated.video[0]:.1f} and {simulated.video[1]:.1f} "
         f"(mean and std; real: {real.video[0]:.1f} and {real.video[1]:.1f})."
     )
-    image = base64.b64encode(_figure(letter, real, population, simulated)).decode()
-    return (
-        f"<h2>Mouse {letter}</h2><img src='data:image/png;base64,{image}' alt='distributions'>"
-        f"<div class='wide'><table><tr><th></th>{head}</tr>{''.join(rows)}</table></div>"
-        f"<p>{levels}</p>"
-    )
+    drawn = pages.figure(_figure(real, population, simulated), f"Mouse {letter}. {levels}")
+    return f"<h2>Mouse {letter}</h2>{drawn}{pages.table(['', *distances], rows)}"
 
 
-def _figure(letter: str, real, population, simulated) -> bytes:
-    """Cumulative distributions and the map of receptive fields, as PNG."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError(
-            "the page needs matplotlib; install it with: pip install -e '.[pictures]'"
-        ) from None
+def _figure(real, population, simulated):
+    """Cumulative distributions and the map of receptive fields."""
     ours, theirs = measures.quantities(simulated), measures.quantities(real)
-    figure = Figure(figsize=(14, 6), layout="constrained")
+    figure = pages.make_figure(14, 6)
     panels = figure.subplots(2, 5).ravel()
     for axes, name in zip(panels, ours, strict=False):
         for values, style in (
-            (theirs, {"color": "k", "lw": 2.5, "alpha": 0.5}),
+            (theirs, {"color": pages.INK, "lw": 2.5, "alpha": 0.5}),
             (ours, {"color": "C3"}),
         ):
             x = np.sort(values[name])
@@ -119,12 +100,10 @@ def _figure(letter: str, real, population, simulated) -> bytes:
         axes.set_xlabel(f"{name} ({UNITS[name]})" if name in UNITS else name)
         if name in LOGARITHMIC:
             axes.set_xscale("log")
-    panels[0].legend(("real", "simulated"), frameon=False)
+    panels[0].legend(("real", "simulated"))
     panels[0].set_ylabel("share of neurons below")
     _map(panels[-1], population)
-    out = io.BytesIO()
-    figure.savefig(out, dpi=90, format="png")
-    return out.getvalue()
+    return figure
 
 
 def _map(axes, population) -> None:
@@ -149,27 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Simulated mice</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
-img { max-width: 100%; background: white; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8886; }
-</style></head><body>
-<h1>Simulated mice against real ones</h1>
-<p>COUNT simulated neurons of every mouse, measured as the real ones were: responses to 350 natural
+_ABOUT = """<h1>Simulated mice against real ones</h1>
+<p>{count} simulated neurons of every mouse, measured as the real ones were: responses to natural
 clips (raw scale), and tuning to the released drifting Gabors. Real: 512 neurons of every mouse from
 public metadata of bryanlimy/ViV1T-closed-loop (MIT); selectivity is known of the mice B, C and E,
 and pooled over these for the others. KS: largest difference of the cumulative distributions. W:
-mean shift from one to the other in standard deviations of the real one.</p>
-SECTIONS
-</body></html>
-"""
+mean shift from one to the other in standard deviations of the real one.</p>"""
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sensorium_jax.errors import UserError
 from sensorium_jax.files import whole_file
 
 INK = "#010203"  # what figures draw text and axes in; a page turns it into its own text colour
@@ -70,18 +69,10 @@ def picture(png: bytes, caption: str) -> str:
 
 
 def make_figure(width: float, height: float):
-    """An empty matplotlib figure, in inches, in the style of pages.
+    """An empty matplotlib figure, in inches, in the style of pages."""
+    import matplotlib  # slow to import, and only for figures
+    from matplotlib.figure import Figure
 
-    Raises:
-        UserError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError(
-            "pictures need matplotlib; install it with: pip install -e '.[pictures]'"
-        ) from None
     matplotlib.rcParams.update(STYLE)
     return Figure(figsize=(width, height), layout="constrained")
 

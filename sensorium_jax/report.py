@@ -193,11 +193,7 @@ class Report:
         return any(s.single_trial_ceiling is not None for s in self.scores)
 
     def to_html(self) -> str:
-        """A page of its own, with tables and figures.
-
-        Raises:
-            UserError: matplotlib is not installed.
-        """
+        """A page of its own, with tables and figures."""
         return pages.render("Scores", "<h1>Scores</h1>", *self.sections())
 
     def sections(self) -> list[str]:

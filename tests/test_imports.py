@@ -24,7 +24,7 @@ ALLOWED = {
     "losses": {"types"},
     "metrics": set(),
     "uncertainty": {"metrics"},
-    "pages": {"errors", "files"},
+    "pages": {"files"},
     "figures": {"pages", "protocol", "report"},
     "report": {"metrics", "uncertainty", "pages", "figures"},
     "results": {"errors", "files", "report"},
