@@ -16,7 +16,7 @@ class AdamW:
         learning_rate: peak learning rate.
         weight_decay: decoupled, times the learning rate.
         schedule: "constant" leaves it to ``Plateau``; "cosine" warms up over a twentieth of the
-            steps and falls to zero at the last.
+            steps (not at all in fewer than twenty) and falls to zero at the last.
     """
 
     learning_rate: float = 0.005
@@ -33,7 +33,7 @@ class AdamW:
         """The transformation for a run of ``steps`` steps."""
         rate = self.learning_rate
         if self.schedule == "cosine":
-            rate = optax.warmup_cosine_decay_schedule(0.0, rate, max(1, steps // 20), steps)
+            rate = optax.warmup_cosine_decay_schedule(0.0, rate, steps // 20, steps)
         return optax.adamw(rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=self.weight_decay)
 
 

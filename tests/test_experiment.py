@@ -134,3 +134,11 @@ def test_cosine_schedule_rises_and_ends_at_zero():
         sizes.append(abs(float(change["w"][0])))
     assert sizes[0] == 0 and np.argmax(sizes) == 2 and sizes[2] == pytest.approx(0.1, rel=1e-4)
     assert sizes[-1] < 1e-6
+
+
+@pytest.mark.parametrize("steps", [1, 2, 19])
+def test_a_run_too_short_to_warm_up_still_learns(steps):
+    weights = {"w": np.ones(1, np.float32)}
+    update = optim.AdamW(learning_rate=0.1, weight_decay=0.0, schedule="cosine").make(steps)
+    change, _ = update.update(weights, update.init(weights), weights)
+    assert abs(float(change["w"][0])) == pytest.approx(0.1, rel=1e-4)
