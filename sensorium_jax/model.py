@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -197,26 +197,107 @@ def forward(
     behavior, pupil_center = _muted(behavior, pupil_center, model.without)
     keys = jax.random.split(key if train else jax.random.key(0))
     core_keys, readout_keys = (jax.random.split(k, video.shape[0]) for k in keys)
+    mutable = ["batch_stats"] if train else []
+    inputs = video, behavior, pupil_center
+    features, updated = _features(model, params, *inputs, core_keys, train=train, mutable=mutable)
+    # Each session's batch is normalised by itself; the running statistics follow their mean.
+    stats = params.stats
+    if train and stats:
+        stats = jax.tree.map(lambda x: x.mean(0), updated["batch_stats"])
+    signals = behavior, pupil_center
+    return _rate(model, params, features, *signals, neurons, readout_keys, train=train), stats
 
-    def core(video: Array, behavior: Array, pupil_center: Array, key: Array):
+
+class Memory(NamedTuple):
+    """What ``go_on`` must know of the frames before."""
+
+    frames: tuple[Array, Array, Array]  # normalised inputs [S B <=W ...] that kernels reach back to
+    core: PyTree  # states of recurrences; empty before the first
+
+
+def go_on(
+    model: Model,
+    params: Params,
+    memory: Memory | None,
+    batch: Batch,
+    neurons: Neurons,
+    statistics: Statistics,
+) -> tuple[Array, Memory]:
+    """``apply`` to films that come in pieces: predictions of the whole, piece by piece.
+
+    Args:
+        model: what to compute.
+        params: its weights and running statistics.
+        memory: of the piece before; None at the start.
+        batch: the next frames of every film, one or more.
+        neurons: of the same sessions.
+        statistics: of the same sessions.
+
+    Returns:
+        Rate [S B T' N] of the new frames, without those of the warm-up; and the memory for the
+        piece that follows.
+    """
+    inputs = normalise_inputs(batch, statistics)
+    inputs = (inputs[0], *_muted(*inputs[1:], model.without))
+    if memory is not None:
+        inputs = tuple(jnp.concatenate(x, axis=2) for x in zip(memory.frames, inputs, strict=True))
+    seen, reach = inputs[0].shape[2], model.core.warmup_frames
+    kept = tuple(x[:, :, max(0, seen - reach) :] for x in inputs)
+    states = {} if memory is None else memory.core
+    if seen <= reach:
+        none = jnp.zeros((*inputs[0].shape[:2], 0, neurons.mask.shape[1]))
+        return none, Memory(kept, states)
+    keys = jax.random.split(jax.random.key(0), inputs[0].shape[0])
+    run = functools.partial(_features, model, params, train=False, mutable=["memory"])
+    features, states = run(*inputs, keys, memory=states)
+    rate = _rate(model, params, features, *inputs[1:], neurons, keys, train=False)
+    return rate, Memory(kept, dict(states))
+
+
+def _features(
+    model: Model,
+    params: Params,
+    video: Array,
+    behavior: Array,
+    pupil_center: Array,
+    keys: Array,  # [S]
+    *,
+    train: bool,
+    mutable: Sequence[str],
+    memory: PyTree = {},  # noqa: B006 - of the core's collections, by session
+) -> tuple[Array, PyTree]:
+    """The core of every session, [S B T' h w F], and the collections that it changed."""
+
+    def core(
+        video: Array, behavior: Array, pupil_center: Array, key: Array, memory: PyTree
+    ) -> tuple[Array, PyTree]:
         return model.core.apply(
-            {"params": params.weights["core"], "batch_stats": params.stats},
+            {"params": params.weights["core"], "batch_stats": params.stats, **memory},
             video,
             behavior,
             pupil_center,
             train=train,
             rngs={"dropout": key} if train else {},
-            mutable=["batch_stats"] if train else [],
+            mutable=mutable,
         )
 
-    features, updated = jax.vmap(core)(video, behavior, pupil_center, core_keys)
-    # Each session's batch is normalised by itself; the running statistics follow their mean.
-    stats = params.stats
-    if train and stats:
-        stats = jax.tree.map(lambda x: x.mean(0), updated["batch_stats"])
+    return jax.vmap(core)(video, behavior, pupil_center, keys, memory)
+
+
+def _rate(
+    model: Model,
+    params: Params,
+    features: Array,  # [S B T' h w F]
+    behavior: Array,
+    pupil_center: Array,
+    neurons: Neurons,
+    keys: Array,  # [S]
+    *,
+    train: bool,
+) -> Array:
+    """What shifters, readouts and modulators make of the features: [S B T' N]."""
     frames = features.shape[2]
     behavior, pupil_center = behavior[:, :, -frames:], pupil_center[:, :, -frames:]
-
     shift = None
     if model.shifter is not None:
 
@@ -231,7 +312,7 @@ def forward(
             {"params": weights}, features, neurons, shift, train=train, rngs=rngs
         )
 
-    drive = jax.vmap(readout)(params.weights["readout"], features, neurons, shift, readout_keys)
+    drive = jax.vmap(readout)(params.weights["readout"], features, neurons, shift, keys)
     rate = rate_of_drive(drive + model.elu_offset)
     if model.modulator is not None:
 
@@ -239,7 +320,7 @@ def forward(
             return model.modulator.apply({"params": weights}, behavior, neurons, train=train)
 
         rate *= jax.vmap(modulator)(params.weights["modulator"], behavior, neurons)
-    return rate, stats
+    return rate
 
 
 def _muted(behavior: Array, pupil_center: Array, without: tuple[str, ...]) -> tuple[Array, Array]:

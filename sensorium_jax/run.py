@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
@@ -25,10 +24,12 @@ from sensorium_jax.evaluate import Evaluate, make_evaluate
 from sensorium_jax.experiment import Experiment, differences, from_record, to_record
 from sensorium_jax.files import read_json, whole_file, write_json
 from sensorium_jax.report import Report
-from sensorium_jax.types import Batch, Params, Statistics
+from sensorium_jax.streaming import Stream, check_film
+from sensorium_jax.types import Params
 from sensorium_jax.weights import TrainedModel
 
 RECORD, TIERS = "run.json", "tiers.csv"
+PIECE_FRAMES = 300  # of a film, predicted at a time: a benchmark's clip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Run:
     def predict(
         self, video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray, *, session: str
     ) -> np.ndarray:
-        """Predict responses of one mouse to a film.
+        """Predict responses of one mouse to a film of any length, in bounded memory.
 
         Args:
             video: [T H W] grey levels 0..255.
@@ -92,31 +93,30 @@ class Run:
         Raises:
             UserError: an unknown session, or arrays of another shape.
         """
+        stream = self.stream(session)
+        check_film(video, behavior, pupil_center)
+        pieces = range(0, max(1, len(video)), PIECE_FRAMES)
+        film = video, behavior, pupil_center
+        return np.concatenate(
+            [stream.predict(*(x[at : at + PIECE_FRAMES] for x in film)) for at in pieces]
+        )
+
+    def stream(self, session: str) -> Stream:
+        """One mouse that watches a film whose frames come one after the other.
+
+        Raises:
+            UserError: an unknown session.
+        """
         names = self.recordings.session_names
         if session not in names:
             raise UserError(f"no session {session!r} in this run; it has {', '.join(names)}")
-        frames = len(video)
-        for name, x, shape in (
-            ("video", video, (frames, protocol.HEIGHT, protocol.WIDTH)),
-            ("behavior", behavior, (frames, 2)),
-            ("pupil_center", pupil_center, (frames, 2)),
-        ):
-            if np.shape(x) != shape:
-                raise UserError(f"expected {name} of shape {shape}, got {np.shape(x)}")
         index = [names.index(session)]
         kind = self.experiment.data.statistics
         neurons, statistics = jax.tree.map(
             lambda x: x[index], (self.recordings.neurons, self.recordings.statistics(kind))
         )
         params = models.of_sessions(self.params, index)
-        batch = Batch(
-            *(np.asarray(x)[None, None] for x in (video, behavior, pupil_center)),
-            response=np.zeros((1, 1, frames, neurons.mask.shape[1]), np.float32),
-            first_frame=np.zeros((1, 1), np.int32),
-            frame_mask=np.ones((1, 1, frames), bool),
-        )
-        rate = _predict(self.experiment.model, params, batch, neurons, statistics)
-        return np.asarray(rate)[:, neurons.mask[0]]
+        return Stream(self.experiment.model, params, neurons, statistics)
 
 
 def score_all(
@@ -137,13 +137,6 @@ def score_all(
                 params, tier, on_trials=lambda n, task=task: progress.advance(task, n)
             )
     return report
-
-
-@functools.partial(jax.jit, static_argnames="model")
-def _predict(model, params, batch, neurons, statistics: Statistics):
-    rate, _ = models.apply(model, params, batch, neurons, statistics)
-    std = jnp.broadcast_to(models.response_std(batch, statistics), batch.response.shape)
-    return (rate * std[:, :, -rate.shape[2] :])[0, 0]
 
 
 def claim(

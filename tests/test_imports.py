@@ -46,7 +46,10 @@ ALLOWED = {
     | ABOVE
     | {"data", "checkpoint", "evaluate", "experiment", "metric_log", "optim"},
     "weights": {"types", "errors", "files", "_version", "model", "experiment"},
-    "run": LEAVES | ABOVE | {"data", "checkpoint", "evaluate", "experiment", "weights"},
+    "run": LEAVES
+    | ABOVE
+    | {"data", "checkpoint", "evaluate", "experiment", "weights", "streaming"},
+    "streaming": {"model", "types", "protocol", "errors"},
     "pretrained": LEAVES | ABOVE | {"data", "demo", "experiment", "run", "weights"},
     "ensembles": LEAVES | ABOVE | {"data", "evaluate", "experiment", "run", "train"},
     "submission": LEAVES | {"data", "metrics", "evaluate", "ensembles", "submission"},

@@ -180,6 +180,22 @@ def test_predict_gives_expected_responses(whole, recordings):
         again.predict(trial.video[:, 1:], trial.behavior, trial.pupil_center, session=name)
 
 
+def test_long_films_are_predicted_in_pieces(whole, recordings, monkeypatch):
+    again = load_run(whole[0])
+    name = recordings.session_names[0]
+    film = recordings.sessions[0].read(0, 0, 40)[:3]
+    expected = again.predict(*film, session=name)
+    monkeypatch.setattr("sensorium_jax.run.PIECE_FRAMES", 9)
+    np.testing.assert_allclose(again.predict(*film, session=name), expected, rtol=1e-5)
+    stream = again.stream(name)
+    frames = [stream.predict(*(x[t : t + 1] for x in film)) for t in range(3)]
+    np.testing.assert_allclose(np.concatenate(frames), expected[:3], rtol=1e-5)
+    with pytest.raises(UserError, match=r"expected behavior of shape \(1, 2\), got \(2, 2\)"):
+        stream.predict(film[0][:1], film[1][:2], film[2][:1])
+    with pytest.raises(UserError, match="no session 'x' in this run"):
+        again.stream("x")
+
+
 def test_a_workdir_belongs_to_one_experiment(whole, recordings, tmp_path):
     names = recordings.session_names
     other = override(small.experiment(), "model.core.channels=2")

@@ -27,6 +27,9 @@ class ConvGRU(nn.Module):
     The input's three convolutions do not depend on the state: they are one convolution over all
     frames, outside the scan. The two gates share one convolution of the state.
 
+    A film can come in pieces: applied with the collection "memory" mutable, it leaves its last
+    state there, and goes on from the one it finds.
+
     Attributes:
         kernel: height and width of the state's kernels in pixels of the feature map (odd).
         channels: state channels; None takes the input's.
@@ -48,7 +51,7 @@ class ConvGRU(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """[B T h w C] -> states [B T h w R]."""
+        """[B T h w C], with T > 0 -> states [B T h w R]."""
         k, c = self.kernel, x.shape[-1]
         k_input = self.input_kernel or k
         r = self.channels or c
@@ -61,7 +64,11 @@ class ConvGRU(nn.Module):
         bias = self.param("bias", _chrono, (3 * r,))
         padding = conv.same(k_input) if self.pad_input else conv.VALID
         x_first = jnp.moveaxis(x, 1, 0)
-        states = conv.on_platform(_run, x_first, *weights, bias, padding=padding)
+        start = self.get_variable("memory", "state")
+        begun = () if start is None else (start,)
+        states = conv.on_platform(_run, x_first, *weights, bias, *begun, padding=padding)
+        if self.is_mutable_collection("memory") and not self.is_initializing():
+            self.put_variable("memory", "state", states[-1])
         return jnp.moveaxis(states, 0, 1)
 
 
@@ -82,6 +89,7 @@ def _run(
     w_gates: Array,
     w_candidate: Array,
     bias: Array,
+    start: Array | None = None,  # [B h w R] the state of the frame before; None is zero
     *,
     convolver: Callable,
     padding: conv.Padding,
@@ -93,22 +101,26 @@ def _run(
     # from device to device as well, shard_map knows to sum the weights' gradients over devices.
     zero = jnp.zeros_like(drive, shape=())
     weights = (w + zero for w in (w_gates, w_candidate))
-    return _recur(convolver, drive, *weights)
+    if start is None:
+        start = jnp.zeros_like(drive[0, ..., : w_candidate.shape[-1]])
+    return _recur(convolver, drive, start, *weights)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _recur(convolver: Callable, drive: Array, w_gates: Array, w_candidate: Array) -> Array:
+def _recur(
+    convolver: Callable, drive: Array, start: Array, w_gates: Array, w_candidate: Array
+) -> Array:
     """States [T B h w R] from what drives the gates and the candidate, [T B h w 3R].
 
     Its gradient is written out because that of a scan adds to the kernels' gradients in every
     frame. Here the scan back in time only collects the drive's gradient; those of the kernels are
     one convolution's over all frames.
     """
-    return _recur_forward(convolver, drive, w_gates, w_candidate)[0]
+    return _recur_forward(convolver, drive, start, w_gates, w_candidate)[0]
 
 
 def _recur_forward(
-    convolver: Callable, drive: Array, w_gates: Array, w_candidate: Array
+    convolver: Callable, drive: Array, start: Array, w_gates: Array, w_candidate: Array
 ) -> tuple[Array, tuple]:
     gates_of, candidate_of = _state_convolutions(convolver, drive, w_gates, w_candidate)
     r = w_candidate.shape[-1]
@@ -119,7 +131,7 @@ def _recur_forward(
         new = h + update * (candidate - h)
         return new, (new, h, reset, update, candidate)
 
-    states, *seen = jax.lax.scan(step, jnp.zeros_like(drive[0, ..., :r]), drive)[1]
+    states, *seen = jax.lax.scan(step, start, drive)[1]
     return states, (w_gates, w_candidate, *seen)
 
 
@@ -143,7 +155,8 @@ def _recur_backward(convolver: Callable, kept: tuple, gradient: Array) -> tuple[
         g_h += g * (1 - update) + g_masked * reset
         return g_h, jnp.concatenate([g_reset, g_update, g_candidate], -1)
 
-    g_drive = jax.lax.scan(step, jnp.zeros_like(images), (gradient, *seen), reverse=True)[1]
+    end = jnp.zeros_like(images)
+    g_start, g_drive = jax.lax.scan(step, end, (gradient, *seen), reverse=True)
     r = w_candidate.shape[-1]
 
     def of_kernel(w: Array, x: Array, g: Array) -> Array:
@@ -153,7 +166,7 @@ def _recur_backward(convolver: Callable, kept: tuple, gradient: Array) -> tuple[
 
     g_gates = of_kernel(w_gates, before, g_drive[..., : 2 * r])
     g_candidate = of_kernel(w_candidate, reset * before, g_drive[..., 2 * r :])
-    return g_drive, g_gates, g_candidate
+    return g_drive, g_start, g_gates, g_candidate
 
 
 _recur.defvjp(_recur_forward, _recur_backward)
