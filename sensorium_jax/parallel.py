@@ -175,6 +175,10 @@ def _poisson_sums(
     key: Array,
 ) -> tuple[Array, Array, PyTree]:
     """Sum and number of the elementwise losses of this device's trials: [S], [S], stats."""
+    # From here on every device has weights of its own, so that their gradients are summed over
+    # devices where they enter, in float32, whatever they are cast to further on.
+    weights = jax.tree.map(lambda w: jax.lax.pcast(w, DATA_AXIS, to="varying"), params.weights)
+    params = params._replace(weights=weights)
     rate, stats = models.apply(model, params, batch, neurons, statistics, train=True, key=key)
     frames = rate.shape[2]
     assert frames == batch.video.shape[2] - model.core.warmup_frames, "time is aligned at its end"

@@ -15,9 +15,7 @@ FRAMES = 12
 OVER_TIME = {"channels": 2, "layers": 2, "kernel": (5, 3), "frames": (3, 2)}
 CORES = {
     "recurrent": small.MODEL.core,
-    "static": small.MODEL.core.clone(recurrence=None),
-    "factorised": cores.Factorized3D(**OVER_TIME),
-    "dilated": cores.Factorized3D(**OVER_TIME, frame_dilation=(1, 3)),
+    "factorised": cores.Factorized3D(**OVER_TIME, frame_dilation=(1, 3)),
     "3D, recurrent": cores.Full3D(**OVER_TIME, recurrence=ConvGRU(kernel=3)),
 }
 
@@ -46,7 +44,7 @@ go_on = jax.jit(model.go_on, static_argnums=0)
 apply = jax.jit(model.apply, static_argnums=0)
 
 
-@pytest.mark.parametrize("lengths", [[1] * FRAMES, [12], [7, 5], [2, 1, 9]], ids=str)
+@pytest.mark.parametrize("lengths", [[1] * FRAMES, [5, 7]], ids=str)
 def test_pieces_are_predicted_like_the_whole(setting, lengths):
     m, params, batch, neurons, statistics = setting
     whole, _ = apply(m, params, batch, neurons, statistics)
@@ -62,10 +60,10 @@ def test_pieces_are_predicted_like_the_whole(setting, lengths):
 def test_memory_is_bounded(setting):
     m, params, batch, neurons, statistics = setting
     memory, sizes = None, []
-    for piece in pieces_of(batch, [4] * 3):
+    for piece in pieces_of(batch, [1] * FRAMES):
         _, memory = go_on(m, params, memory, piece, neurons, statistics)
         sizes.append(jax.tree.map(jnp.shape, memory))
-    assert sizes[1] == sizes[2]
+    assert sizes[-2] == sizes[-1]
     assert memory.frames[0].shape[2] == m.core.warmup_frames
     assert bool(memory.core) == (m.core.recurrence is not None)
 

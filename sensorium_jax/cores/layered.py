@@ -112,9 +112,8 @@ class LayeredCore(nn.Module):
         if not self.bias:
             return x
         shape = (x.shape[-1] // self.rotations,)
-        return x + jnp.tile(
-            self.param(f"bias{layer}", nn.initializers.zeros, shape), self.rotations
-        )
+        bias = self.param(f"bias{layer}", nn.initializers.zeros, shape)
+        return x + jnp.tile(bias, self.rotations).astype(x.dtype)
 
     @property
     def maps(self) -> int:

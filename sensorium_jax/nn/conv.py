@@ -6,6 +6,8 @@ kernels; and than a sum of matrix products over shifted images, for small ones w
 (``benchmarks/convolution.py`` measures all three). What is compiled is decided when the program
 is lowered for a platform; values and gradients agree to float32 rounding.
 
+Kernels are cast to the dtype of the images, which decides what is computed in.
+
 As everywhere in deep learning, "convolution" is cross-correlation: kernels are not flipped.
 """
 
@@ -48,7 +50,7 @@ def conv2d(
         alike.
     """
     images = x.reshape(-1, *x.shape[-3:])
-    kernel = _dilated(kernel, dilation)
+    kernel = _dilated(kernel, dilation).astype(x.dtype)
     if stride > 1:
         images, kernel, padding = _space_to_depth(images, kernel, padding=padding, stride=stride)
     y = on_platform(_convolve, images, kernel, padding=padding)
@@ -78,6 +80,7 @@ def conv3d(
         [B T' H' W' D] with T' = T - (F - 1) frame_dilation.
     """
     space = {"padding": padding, "stride": stride, "dilation": dilation}
+    kernel = kernel.astype(x.dtype)
 
     def as_images(x: Array, kernel: Array) -> Array:
         stacked = windows(x, len(kernel), dilation=frame_dilation)  # [B T' H W F*C]
@@ -108,7 +111,7 @@ def conv_time(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
     Returns:
         [B T' h w D] with T' = T - (F - 1) dilation.
     """
-    taps = len(kernel)
+    taps, kernel = len(kernel), kernel.astype(x.dtype)
     frames = x.shape[1] - (taps - 1) * dilation
 
     def as_products(x: Array, kernel: Array) -> Array:

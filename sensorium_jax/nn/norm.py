@@ -19,6 +19,8 @@ class BatchNorm(nn.Module):
     normalising does not break equivariance (Ecker et al. 2019). ``momentum`` is the weight of the
     *new* batch in the running statistics, as in torch, whose running variance is the unbiased one.
 
+    Moments and their sums are float32, whatever the dtype of the maps.
+
     With ``train=True`` it must run where the mesh axis ``"data"`` is bound (inside the compiled
     training step): the moments are those of the whole batch, on however many devices it lies.
 
@@ -41,10 +43,10 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         var = self.variable("batch_stats", "var", jnp.ones, (features,))
 
-        grouped = x.reshape(*x.shape[:-1], self.rotations, features)
+        grouped = x.reshape(*x.shape[:-1], self.rotations, features).astype(jnp.float32)
         if not train:
             y = (grouped - mean.value) * (scale * jax.lax.rsqrt(var.value + EPSILON)) + bias
-            return y.reshape(x.shape)
+            return y.reshape(x.shape).astype(x.dtype)
 
         axes = tuple(range(grouped.ndim - 1))
         batch_mean = jax.lax.pmean(jnp.mean(grouped, axes), DATA_AXIS)
@@ -54,4 +56,5 @@ class BatchNorm(nn.Module):
         unbiased = batch_var * count / (count - 1)
         mean.value = mean.value + self.momentum * (jax.lax.stop_gradient(batch_mean) - mean.value)
         var.value = var.value + self.momentum * (jax.lax.stop_gradient(unbiased) - var.value)
-        return (centred * (scale * jax.lax.rsqrt(batch_var + EPSILON)) + bias).reshape(x.shape)
+        y = centred * (scale * jax.lax.rsqrt(batch_var + EPSILON)) + bias
+        return y.reshape(x.shape).astype(x.dtype)

@@ -24,6 +24,8 @@ class ConvGRU(nn.Module):
         r, u = sigmoid(W_r x + U_r h + b_r), sigmoid(W_u x + U_u h + b_u)
         h'   = (1 - u) h + u tanh(W_c x + U_c (r h) + b_c)
 
+    States are float32 whatever the dtype of x, in which convolutions and results are.
+
     The input's three convolutions do not depend on the state: they are one convolution over all
     frames, outside the scan. The two gates share one convolution of the state.
 
@@ -69,7 +71,7 @@ class ConvGRU(nn.Module):
         states = conv.on_platform(_run, x_first, *weights, bias, *begun, padding=padding)
         if self.is_mutable_collection("memory") and not self.is_initializing():
             self.put_variable("memory", "state", states[-1])
-        return jnp.moveaxis(states, 0, 1)
+        return jnp.moveaxis(states, 0, 1).astype(x.dtype)
 
 
 def _chrono(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
@@ -95,15 +97,12 @@ def _run(
     padding: conv.Padding,
 ) -> Array:
     images = x.reshape(-1, *x.shape[2:])
-    drive = convolver(w_input, x.shape[2:4], padding=padding)(images) + bias
+    w_input, w_gates, w_candidate = (w.astype(x.dtype) for w in (w_input, w_gates, w_candidate))
+    drive = convolver(w_input, x.shape[2:4], padding=padding)(images) + bias.astype(x.dtype)
     drive = drive.reshape(*x.shape[:2], *drive.shape[1:])  # [T B h w 3R]
-    # The weights are the same on all devices, the images are not; with this zero, which differs
-    # from device to device as well, shard_map knows to sum the weights' gradients over devices.
-    zero = jnp.zeros_like(drive, shape=())
-    weights = (w + zero for w in (w_gates, w_candidate))
     if start is None:
-        start = jnp.zeros_like(drive[0, ..., : w_candidate.shape[-1]])
-    return _recur(convolver, drive, start, *weights)
+        start = jnp.zeros_like(drive[0, ..., : w_candidate.shape[-1]], jnp.float32)
+    return _recur(convolver, drive, start, w_gates, w_candidate)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -126,6 +125,7 @@ def _recur_forward(
     r = w_candidate.shape[-1]
 
     def step(h: Array, drive: Array) -> tuple[Array, tuple[Array, ...]]:
+        drive = drive.astype(h.dtype)
         reset, update = jnp.split(jax.nn.sigmoid(drive[..., : 2 * r] + gates_of(h)), 2, axis=-1)
         candidate = jnp.tanh(drive[..., 2 * r :] + candidate_of(reset * h))
         new = h + update * (candidate - h)
@@ -160,10 +160,11 @@ def _recur_backward(convolver: Callable, kept: tuple, gradient: Array) -> tuple[
     r = w_candidate.shape[-1]
 
     def of_kernel(w: Array, x: Array, g: Array) -> Array:
-        x, g = (a.reshape(-1, *a.shape[2:]) for a in (x, g))
+        x, g = (a.reshape(-1, *a.shape[2:]).astype(w.dtype) for a in (x, g))
         convolve = lambda w: convolver(w, x.shape[1:3], padding=conv.same(len(w)))(x)  # noqa: E731
         return jax.linear_transpose(convolve, w)(g)[0]
 
+    g_drive = g_drive.astype(w_gates.dtype)
     g_gates = of_kernel(w_gates, before, g_drive[..., : 2 * r])
     g_candidate = of_kernel(w_candidate, reset * before, g_drive[..., 2 * r :])
     return g_drive, g_start, g_gates, g_candidate
@@ -175,6 +176,13 @@ _recur.defvjp(_recur_forward, _recur_backward)
 def _state_convolutions(
     convolver: Callable, maps: Array, w_gates: Array, w_candidate: Array
 ) -> tuple[Callable, Callable]:
-    """The 'same' convolutions of states that have the size of ``maps`` [T B h w ...]."""
-    same = conv.same(len(w_gates))
-    return tuple(convolver(w, maps.shape[2:4], padding=same) for w in (w_gates, w_candidate))
+    """The 'same' convolutions of states that have the size of ``maps`` [T B h w ...].
+
+    They compute in the dtype of the weights, from states and to sums in the states' own.
+    """
+
+    def rounded(w: Array) -> Callable:
+        convolve = convolver(w, maps.shape[2:4], padding=conv.same(len(w)))
+        return lambda x: convolve(x.astype(w.dtype)).astype(x.dtype)
+
+    return rounded(w_gates), rounded(w_candidate)

@@ -21,7 +21,7 @@ def bilinear_dot(features: Array, grid: Array, weights: Array) -> Array:
     (``benchmarks/readout.py``).
 
     Args:
-        features: [M h w C].
+        features: [M h w C], in float32 or less; sums are float32.
         grid: [M N 2], (x, y) with x along the width, -1 and 1 the centres of the border pixels
             (torch's ``align_corners=True``); outside the map all features are zero.
         weights: [N C].
@@ -64,7 +64,13 @@ def _read(features: Array, grid: Array, weights: Array) -> Array:
         inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
         index = jnp.clip(row, 0, h - 1) * w + jnp.clip(column, 0, w - 1)
         here = jnp.take_along_axis(pixels, index.astype(jnp.int32)[..., None], axis=1)  # [M N C]
-        return jnp.where(inside, share, 0) * jnp.einsum("mnc,nc->mn", here, weights)
+        weighed = jnp.einsum(
+            "mnc,nc->mn",
+            here,
+            weights.astype(here.dtype),
+            preferred_element_type=jnp.float32,
+        )
+        return jnp.where(inside, share, 0) * weighed
 
     return (
         corner(left, top)

@@ -55,7 +55,13 @@ class Factorized(nn.Module):
 
         mask = self._mask(self.param("mask", init, (n, h, w)))
         weights = self._weights(self.param("features", init, (n, f)))
-        seen = jnp.einsum("bthwf,nhw->btnf", features, mask)  # smaller than all weights [n h w f]
+        # Smaller than all weights, [n h w f].
+        seen = jnp.einsum(
+            "bthwf,nhw->btnf",
+            features,
+            mask.astype(features.dtype),
+            preferred_element_type=jnp.float32,
+        )
         drive = jnp.einsum("btnf,nf->btn", seen, weights)
         return drive + self.param("bias", nn.initializers.zeros, (n,)) if self.bias else drive
 

@@ -1,0 +1,87 @@
+"""bfloat16: the same model, computed in less; what is summed stays float32."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import small
+
+from sensorium_jax import cores, losses, model, parallel, readouts
+from sensorium_jax.errors import UserError
+from sensorium_jax.experiment import override
+from sensorium_jax.types import TrainState
+
+MODELS = {
+    "recurrent": small.MODEL,
+    "factorised": dataclasses.replace(
+        small.MODEL,
+        core=cores.Factorized3D(channels=2, layers=2, kernel=(5, 3), frames=(3, 2)),
+        readout=readouts.Factorized(),
+        shifter=None,
+    ),
+    "3D": dataclasses.replace(
+        small.MODEL, core=cores.Full3D(channels=2, layers=2, kernel=(5, 3), frames=(3, 2))
+    ),
+    "offsets": dataclasses.replace(
+        small.MODEL,
+        core=cores.Stacked2D(
+            channels=2,
+            layers=2,
+            kernel=(5, 3),
+            batch_norm=False,
+            gamma_input=0.01,
+            gamma_hidden=0.01,
+        ),
+    ),
+}
+
+
+def one_step(m):
+    """State after a step of plain gradient descent on two devices, and its metrics."""
+    mesh, optimizer = parallel.make_mesh(2), optax.sgd(1.0)
+    step = parallel.make_train_step(m, losses.Scaling(), optimizer, mesh)
+    params = model.init(m, jax.random.key(0), small.batch(), small.neurons())
+    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params.weights))
+    rest = small.neurons(), small.statistics(), jax.random.key(1), jnp.float32(1)
+    placed = parallel.replicate((state, rest), mesh)
+    before = jax.tree.map(np.array, params)  # the step takes the state's own memory
+    batch = parallel.shard_batch(small.batch(trials=4), mesh)
+    state, metrics = step(placed[0], batch, *placed[1])
+    return before, state, {name: float(value) for name, value in metrics.items()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_half_the_bits_change_little(name):
+    half = dataclasses.replace(MODELS[name], dtype="bfloat16")
+    before, state, metrics = one_step(MODELS[name])
+    _, half_state, half_metrics = one_step(half)
+    assert metrics["poisson"] == pytest.approx(half_metrics["poisson"], rel=0.01)
+    assert metrics["poisson"] != half_metrics["poisson"]  # it is another computation
+    assert metrics["grad_norm"] == pytest.approx(half_metrics["grad_norm"], rel=0.05)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(half_state), strict=True):
+        assert a.dtype == b.dtype  # weights and running statistics
+    for old, new, other in zip(
+        *(jax.tree.leaves(p.weights) for p in (before, state.params, half_state.params)),
+        strict=True,
+    ):
+        a, b = np.ravel(new - old), np.ravel(other - old)
+        assert np.linalg.norm(b - a) <= 0.05 * np.linalg.norm(a)
+
+
+def test_maps_are_halved_and_rates_are_not():
+    half = dataclasses.replace(small.MODEL, dtype="bfloat16")
+    batch, neurons = small.batch(), small.neurons()
+    params = jax.eval_shape(lambda: model.init(half, jax.random.key(0), batch, neurons))
+    trace = jax.make_jaxpr(lambda p: model.apply(half, p, batch, neurons, small.statistics())[0])
+    text = str(trace(params))
+    assert trace(params).out_avals[0].dtype == jnp.float32
+    maps = ",".join(str(n) for n in (small.B * small.T, 8, 12, 8))  # after the first layer
+    assert f"bf16[{small.S},{maps}]" in text or f"bf16[{small.S * small.B * small.T}," in text
+
+
+def test_other_dtypes():
+    with pytest.raises(UserError, match="expected a dtype of float32 or bfloat16, got 'float16'"):
+        override(small.experiment(), "model.dtype=float16")
