@@ -16,6 +16,7 @@ Any field of the config can be changed; the same command again goes on where it 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import os
 import sys
@@ -47,6 +48,12 @@ _SIZE = flags.DEFINE_enum(
     None,
     ["demo", "published"],
     "which size of the config (default: published with data, demo without)",
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "one process of several: Slurm, TPU pods and Open MPI say which; else set "
+    "JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
 )
 _DEVICES = flags.DEFINE_integer(
     "devices", None, "how many devices share each batch (default: as many as divide it)"
@@ -81,10 +88,9 @@ def exit_code_of(body, argv: list[str]) -> int:
 
 def run() -> None:
     """Prepare, train, evaluate, report."""
-    from rich.console import Console
-
     began = time.monotonic()
-    console = Console(soft_wrap=True, highlight=False)
+    join_processes()
+    console = make_console()
     size = chosen_size()
     if not _DATA.value:
         console.print(
@@ -98,6 +104,37 @@ def run() -> None:
     console.print(result.table(title=f"{folder.name}: best weights"))
     console.print(f"Scores with intervals, neurons, filters: {folder / 'report.html'}")
     console.print(f"Done in {time.monotonic() - began:.0f} s.")
+
+
+def join_processes() -> None:
+    """Join the other processes of a run, if --distributed says that there are some."""
+    if not _DISTRIBUTED.value:
+        return
+    import jax
+
+    from sensorium_jax.errors import UserError
+
+    number = {
+        name: int(os.environ[f"JAX_{name.upper()}"])
+        for name in ("num_processes", "process_id")
+        if f"JAX_{name.upper()}" in os.environ
+    }
+    try:
+        jax.distributed.initialize(**number)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"expected other processes to join, found none ({error}); start all of them, by Slurm "
+            "or with the variables that --help names"
+        ) from None
+
+
+def make_console():
+    """Where the program prints; of several processes, the first one does."""
+    import jax
+    from rich.console import Console
+
+    first = not _DISTRIBUTED.value or jax.process_index() == 0
+    return Console(soft_wrap=True, highlight=False, quiet=not first)
 
 
 def with_overrides(experiment):
@@ -127,8 +164,11 @@ def chosen_size() -> str:
 def store_path(console) -> Path:
     """What --data names, else simulated mice."""
     from sensorium_jax import demo_store
+    from sensorium_jax.parallel import in_turn
 
-    return Path(_DATA.value).resolve() if _DATA.value else demo_store(console)
+    if _DATA.value:
+        return Path(_DATA.value).resolve()
+    return in_turn(lambda: demo_store(console))
 
 
 def complete(experiment, workdir: Path, console, *, store: Path, **options):
@@ -143,24 +183,27 @@ def complete(experiment, workdir: Path, console, *, store: Path, **options):
     from sensorium_jax.run import claim
     from sensorium_jax.train import train
 
-    recordings = load_recordings(store, tiers=_TIERS.value)
-    mesh = parallel.make_mesh(_DEVICES.value or parallel.devices_for(experiment.data.trials))
+    shared = experiment.neuron_devices
+    recordings = load_recordings(store, tiers=_TIERS.value, multiple=shared)
+    devices = _DEVICES.value or parallel.devices_for(experiment.data.trials, neuron_devices=shared)
+    mesh = parallel.make_mesh(devices, neuron_devices=shared)
     console.print(
         f"{len(recordings.session_names)} mice from {store}; "
         f"{mesh.size} of {jax.device_count()} {jax.default_backend()} devices"
+        + (f" in {jax.process_count()} processes" if jax.process_count() > 1 else "")
     )
-    claim(
-        workdir,
-        experiment,
-        data=store,
-        sessions=recordings.session_names,
-        tiers=recordings.tiers,
+    names = recordings.session_names
+    take = functools.partial(
+        claim, workdir, experiment, data=store, sessions=names, tiers=recordings.tiers
     )
+    parallel.in_turn(take)
     console.print(f"Results go to {workdir}")
     run_training = train if experiment.members == 1 else train_ensemble
     run_training(experiment, workdir, recordings, mesh=mesh, console=console, **options)
-    trained = ensemble(workdir)
+    trained = ensemble(workdir, devices=mesh.size)
     report = trained.evaluate_all(console)
+    if jax.process_index() > 0:
+        return report
     logs = sorted(workdir.glob("**/metrics.jsonl"))
     with console.status("drawing intervals, writing the page"):
         results.write(workdir, report)

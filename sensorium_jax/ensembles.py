@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
 
+from sensorium_jax import parallel
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
 from sensorium_jax.evaluate import Evaluate, Predictions, make_evaluate, make_predictions
@@ -117,13 +118,15 @@ def train_ensemble(
     """
     members, workdirs = members_of(experiment), _member_workdirs(workdir, experiment)
     for member, folder in zip(members, workdirs, strict=True):
-        claim(
+        take = functools.partial(
+            claim,
             folder,
             member,
             data=recordings.store.path,
             sessions=recordings.session_names,
             tiers=recordings.tiers,
         )
+        parallel.in_turn(take)
     train_members(members, workdirs, recordings, mesh=mesh, console=console, together=together)
 
 

@@ -110,9 +110,10 @@ def make_predictions(
     Args:
         model: what to evaluate; of several, the mean rate, and ``params`` is a tuple too.
         recordings: the sessions, in the order of the model's readouts.
-        mesh: devices to predict on; ``trials`` must be a multiple of their number.
+        mesh: devices to predict on. In several processes all get all predictions.
         statistics: the kind that the model was trained with.
-        trials: full-length trials of every session predicted at a time.
+        trials: full-length trials of every session predicted at a time, rounded up to a multiple
+            of the number of devices.
         window: "starter" scores frames 50 to 299, "winners" 50 to 298 (``protocol.WINDOWS``).
 
     ``predictions`` yields these frames of every trial of a tier, in the official scorer's
@@ -123,6 +124,7 @@ def make_predictions(
     if window not in protocol.WINDOWS:
         raise UserError(f"expected a window of {', '.join(protocol.WINDOWS)}, got {window!r}")
     cut = protocol.WINDOWS[window]
+    trials = -(-trials // mesh.size) * mesh.size
     if isinstance(model, tuple):
         predict = parallel.make_ensemble_predict_step(model, mesh)
     else:
@@ -144,7 +146,7 @@ def make_predictions(
             recordings, split, trials=trials, rate=recordings.simulated, sessions=sessions
         ):
             batch = parallel.shard_batch(item.batch, mesh)
-            rate = np.asarray(predict(params, batch, *here))  # [S B T' N]
+            rate = parallel.fetch(predict(params, batch, *here))  # [S B T' N]
             for at in zip(*np.nonzero(item.index >= 0), strict=True):
                 session = sessions[at[0]]
                 n = int(recordings.neurons.mask[session].sum())

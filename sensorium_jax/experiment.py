@@ -49,6 +49,9 @@ class Experiment:
         max_epochs: the run ends after so many epochs at the latest.
         evaluation_trials: full-length trials of every session predicted at a time.
         seed: of the weights, the batches and the sampled readout positions.
+        neuron_devices: devices that share the neurons of every mouse, each with the weights and the
+            optimiser state of its own, for populations that one device cannot hold; trials are
+            shared by all devices in any case.
         members: more than one trains an ensemble: that many models with seeds of their own, whose
             predictions are averaged.
     """
@@ -62,11 +65,13 @@ class Experiment:
     max_epochs: int = 200
     evaluation_trials: int = 4
     seed: int = 0
+    neuron_devices: int = 1
     members: int = 1
 
     def __post_init__(self):
-        if self.members < 1:
-            raise ValueError(f"expected at least 1 member, got {self.members}")
+        for name in ("members", "neuron_devices"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected at least 1 of {name}, got {getattr(self, name)}")
         warmup = self.model.core.warmup_frames
         if self.data.frames <= warmup:
             raise ValueError(

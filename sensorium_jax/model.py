@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import jax
@@ -154,6 +154,7 @@ def apply(
     *,
     train: bool = False,
     key: Array | None = None,
+    gather: Callable[[PyTree], PyTree] = lambda tree: tree,
 ) -> tuple[Array, PyTree]:
     """Predict the rate of every neuron.
 
@@ -165,13 +166,14 @@ def apply(
         statistics: of the same sessions.
         train: use the batch's own moments and draw positions; only inside ``parallel``'s step.
         key: random key, needed when training.
+        gather: applied to what readouts share of the trials, arrays [S B ...], before they read.
 
     Returns:
         Rate [S B T' N], positive, in units of the response std, for the last T' frames; and the
         running statistics, updated when training.
     """
     inputs = normalise_inputs(batch, statistics)
-    return forward(model, params, *inputs, neurons, train=train, key=key)
+    return forward(model, params, *inputs, neurons, train=train, key=key, gather=gather)
 
 
 def forward(
@@ -184,6 +186,7 @@ def forward(
     *,
     train: bool = False,
     key: Array | None = None,
+    gather: Callable[[PyTree], PyTree] = lambda tree: tree,
 ) -> tuple[Array, PyTree]:
     """``apply`` to inputs that are normalised already, as ``normalise_inputs`` gives them.
 
@@ -196,6 +199,7 @@ def forward(
         neurons: of the same sessions.
         train: as in ``apply``.
         key: as in ``apply``.
+        gather: as in ``apply``.
 
     Returns:
         As ``apply``: rate [S B T' N] in units of the response std, and the running statistics.
@@ -210,8 +214,8 @@ def forward(
     stats = params.stats
     if train and stats:
         stats = jax.tree.map(lambda x: x.mean(0), updated["batch_stats"])
-    signals = behavior, pupil_center
-    return _rate(model, params, features, *signals, neurons, readout_keys, train=train), stats
+    shared = gather((features, behavior, pupil_center))
+    return _rate(model, params, *shared, neurons, readout_keys, train=train), stats
 
 
 class Memory(NamedTuple):

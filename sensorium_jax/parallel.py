@@ -1,23 +1,32 @@
 """One compiled step over a device mesh. The only file with ``shard_map``.
 
-The mesh has one axis, ``"data"``, which splits the trials of every session; weights are whole on
-every device.
+The mesh has two axes. Trials are split over both: every device runs the core on its own. Along the
+axis of neurons, which has one device unless an experiment asks for more, devices then gather each
+other's feature maps, and each reads its share of every mouse's neurons: of these, a device holds
+weights, optimiser state and responses of that share only. All else is whole on every device.
+
+Several processes (``jax.distributed``) run the same program, each with the trials of its own
+devices.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from sensorium_jax import losses
+from sensorium_jax import losses, protocol
 from sensorium_jax import model as models
 from sensorium_jax.errors import UserError
-from sensorium_jax.nn.norm import DATA_AXIS
+from sensorium_jax.nn.mesh import NEURONS, TRIALS
 from sensorium_jax.types import (
     Array,
     Batch,
@@ -31,53 +40,141 @@ from sensorium_jax.types import (
 TrainStep = Callable[
     [TrainState, Batch, Neurons, Statistics, Array, Array], tuple[TrainState, dict[str, Array]]
 ]
-BY_TRIAL = P(None, DATA_AXIS)
+AXES = TRIALS, NEURONS
+WHOLE, BY_TRIAL = P(), P(None, AXES)
+OF_BATCH = Batch(
+    video=BY_TRIAL,
+    behavior=BY_TRIAL,
+    pupil_center=BY_TRIAL,
+    response=P(None, TRIALS, None, NEURONS),
+    first_frame=BY_TRIAL,
+    frame_mask=P(None, TRIALS),
+)
+OF_NEURONS = P(None, NEURONS)
+OF_STATISTICS = Statistics(WHOLE, WHOLE, WHOLE, response=P(None, None, NEURONS), trials=WHOLE)
 
 
-def make_mesh(devices: int | None = None) -> Mesh:
-    """A mesh over the first ``devices`` devices (all of them by default)."""
+def make_mesh(devices: int | None = None, *, neuron_devices: int = 1) -> Mesh:
+    """A mesh over the first ``devices`` devices (all of them by default).
+
+    Every ``neuron_devices`` of them share the neurons of every mouse.
+    """
     available = jax.devices()
     if devices is not None and not 0 < devices <= len(available):
         raise UserError(
             f"expected 1 to {len(available)} devices, got {devices}; "
             "jax.devices() lists what this process can use"
         )
+    devices = devices or len(available)
+    if devices % neuron_devices:
+        raise UserError(
+            f"expected a number of devices that neuron_devices={neuron_devices} divides evenly, "
+            f"got {devices}; change --devices, or neuron_devices"
+        )
     return jax.make_mesh(
-        (devices or len(available),),
-        (DATA_AXIS,),
-        axis_types=(jax.sharding.AxisType.Auto,),
+        (devices // neuron_devices, neuron_devices),
+        (TRIALS, NEURONS),
+        axis_types=(jax.sharding.AxisType.Auto,) * 2,
         devices=available[:devices],
     )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """The sharding of arrays that every device holds whole."""
-    return NamedSharding(mesh, P())
+    return NamedSharding(mesh, WHOLE)
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """Put a whole copy of every array on every device."""
-    return jax.device_put(tree, replicated(mesh))
+    return _place(tree, jax.tree.map(lambda _: replicated(mesh), tree))
 
 
-def devices_for(trials: int) -> int:
-    """The most devices of this process that divide ``trials`` evenly."""
-    return max(n for n in range(1, jax.device_count() + 1) if trials % n == 0)
+def _place(tree: PyTree, shardings: PyTree) -> PyTree:
+    """Put arrays that every process has on the devices of all."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, shardings)
+    return jax.jit(lambda tree: tree, out_shardings=shardings)(tree)
 
 
-def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
+def devices_for(trials: int, *, neuron_devices: int = 1) -> int:
+    """The most devices that divide ``trials`` evenly, so many of them together for the neurons.
+
+    Raises:
+        UserError: there is no such number; or, of several processes, some would have nothing to do.
+    """
+    possible = range(neuron_devices, jax.device_count() + 1, neuron_devices)
+    most = max((n for n in possible if trials % n == 0), default=0)
+    if most == 0 or (jax.process_count() > 1 and most < jax.device_count()):
+        raise UserError(
+            f"expected data.trials that devices divide evenly, got {trials} for "
+            f"{jax.device_count()} devices in {jax.process_count()} processes and "
+            f"neuron_devices={neuron_devices}; change one of them"
+        )
+    return most
+
+
+def shard_batch(batch: Batch, mesh: Mesh, *, own: bool = False) -> Batch:
     """Split the trials of every session over the mesh.
+
+    Args:
+        batch: the same on every process, or with ``own`` the trials of this one.
+        mesh: the devices.
+        own: of ``n`` processes each has a ``n``-th of the trials.
 
     Raises:
         UserError: the number of trials is no multiple of the number of devices.
     """
-    trials = batch.video.shape[1]
+    processes = jax.process_count() if own else 1
+    trials, neurons = batch.video.shape[1] * processes, batch.response.shape[3]
     if trials % mesh.size:
         raise UserError(
             f"expected a number of trials that {mesh.size} devices divide evenly, got {trials}; "
             f"set trials to a multiple of {mesh.size}, or use fewer devices"
         )
-    return jax.device_put(batch, NamedSharding(mesh, BY_TRIAL))
+    if neurons % mesh.shape[NEURONS]:
+        raise UserError(
+            f"expected neurons padded to a multiple of neuron_devices={mesh.shape[NEURONS]}, got "
+            f"{neurons}; open the store with load_recordings(..., multiple=)"
+        )
+
+    def place(x: np.ndarray, spec: P) -> Array:
+        sharding = NamedSharding(mesh, spec)
+        if not own:
+            return jax.device_put(x, sharding) if jax.process_count() == 1 else _take(x, sharding)
+        shape = (x.shape[0], trials, *x.shape[2:])
+        return jax.make_array_from_process_local_data(sharding, x, shape)
+
+    return Batch(*map(place, batch, OF_BATCH))
+
+
+def _take(x: np.ndarray, sharding: NamedSharding) -> Array:
+    """This process's part of an array that every process has."""
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+
+def fetch(x: Array) -> np.ndarray:
+    """An array on the host of every process."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    return multihost_utils.process_allgather(x, tiled=True)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether it is true in any process; all must ask together."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def in_turn(action: Callable[[], Any]) -> Any:
+    """What ``action`` returns in this process; the first process is through before others begin."""
+    if jax.process_index() > 0:
+        multihost_utils.sync_global_devices("first process")
+        return action()
+    result = action()
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("first process")
+    return result
 
 
 def make_train_step(
@@ -92,7 +189,39 @@ def make_train_step(
     {"loss", "poisson", "penalty", "grad_norm"}. ``rate`` [] multiplies the optimiser's update, so
     that lowering the learning rate does not compile again. The state's buffers are donated.
     """
-    return _compile(_make_step(model, scaling, optimizer), mesh)
+    specs = _state_specs(model, optimizer)
+    return _compile(_make_step(model, scaling, optimizer, specs.params.weights), mesh, specs)
+
+
+def place_state(
+    state: TrainState, model: models.Model, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """Put a state where ``make_train_step`` with the same arguments wants it."""
+    specs = _state_specs(model, optimizer)
+    return _place(state, jax.tree.map(lambda _, spec: NamedSharding(mesh, spec), state, specs))
+
+
+@functools.lru_cache(maxsize=8)
+def _state_specs(model: models.Model, optimizer: optax.GradientTransformation) -> TrainState:
+    """How every array of a state lies on a mesh: those that grow with the neurons are split."""
+
+    def state(neurons: int) -> TrainState:
+        image = protocol.HEIGHT, protocol.WIDTH
+        clip = (model.core.warmup_frames + 1,)
+        shapes = (*clip, *image), (*clip, 2), (*clip, 2), (*clip, neurons), (), clip
+        batch = Batch(*(np.zeros((1, 1, *shape), np.float32) for shape in shapes))
+        zeros = (np.zeros((1, neurons, *more), np.float32) for more in ((3,), (), ()))
+        params = models.init(model, jax.random.key(0), batch, Neurons(*zeros))
+        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params.weights))
+
+    few, more = (jax.eval_shape(functools.partial(state, n)) for n in (2, 3))
+
+    def spec(few: jax.ShapeDtypeStruct, more: jax.ShapeDtypeStruct) -> P:
+        grows = [a != b for a, b in zip(few.shape, more.shape, strict=True)]
+        # Without Nones at the end, as jit writes it, or the second call would compile again.
+        return P(*[None] * grows.index(True), NEURONS) if any(grows) else WHOLE
+
+    return jax.tree.map(spec, few, more)
 
 
 def make_ensemble_step(
@@ -105,7 +234,8 @@ def make_ensemble_step(
 
     State, batch, key and rate are tuples, one entry for each model; so is what it returns.
     """
-    step = _make_step(model, scaling, optimizer)
+    specs = _state_specs(model, optimizer)
+    step = _make_step(model, scaling, optimizer, specs.params.weights)
 
     def together(states, batches, neurons, statistics, keys, rates):
         mapped = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
@@ -114,25 +244,30 @@ def make_ensemble_step(
         each = [jax.tree.map(lambda x, i=i: x[i], new) for i in range(len(states))]
         return tuple(state for state, _ in each), tuple(metrics for _, metrics in each)
 
-    return _compile(together, mesh)
+    return _compile(together, mesh, specs)
 
 
 def _make_step(
-    model: models.Model, scaling: losses.Scaling, optimizer: optax.GradientTransformation
+    model: models.Model,
+    scaling: losses.Scaling,
+    optimizer: optax.GradientTransformation,
+    specs: PyTree,  # of the weights
 ) -> TrainStep:
     """The step as a pure function of what lies on one device."""
 
     def step(state, batch, neurons, statistics, key, rate):
         key = jax.random.fold_in(key, state.step)
-        key = jax.random.fold_in(key, jax.lax.axis_index(DATA_AXIS))
-        trials = batch.video.shape[1] * jax.lax.axis_size(DATA_AXIS)
+        key = jax.random.fold_in(key, jax.lax.axis_index(AXES))
+        trials = batch.video.shape[1] * jax.lax.axis_size(AXES)
 
         def objective(weights):
-            params = Params(weights, state.params.stats)
+            # From here on every device has weights of its own, so that their gradients are summed
+            # over devices where they enter, in float32, whatever they are cast to further on.
+            params = Params(jax.tree.map(_own, weights, specs), state.params.stats)
             sums, counts, stats = _poisson_sums(model, params, batch, neurons, statistics, key=key)
             # Summed inside the differentiated function: shard_map then sums the gradients of
             # the replicated weights by itself, and reducing them again would be wrong.
-            sums, counts = jax.lax.psum((sums, counts), DATA_AXIS)
+            sums, counts = jax.lax.psum((sums, counts), AXES)
             penalties = models.penalty(model, weights)
             loss = scaling(sums, counts, penalties, statistics=statistics, trials=trials)
             return loss, (jnp.sum(sums) / jnp.sum(counts), sum(penalties), stats)
@@ -147,20 +282,25 @@ def _make_step(
             "loss": loss,
             "poisson": poisson,
             "penalty": penalty,
-            "grad_norm": optax.tree.norm(grads),
+            "grad_norm": jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(_square, grads, specs)))),
         }
         return TrainState(state.step + 1, Params(weights, stats), opt), metrics
 
     return step
 
 
-def _compile(step: TrainStep, mesh: Mesh) -> TrainStep:
-    whole = P()
+def _square(x: Array, spec: P) -> Array:
+    """The sum of squares over an array of which a device may hold a share of the neurons."""
+    square = jnp.sum(x**2)
+    return jax.lax.psum(square, NEURONS) if NEURONS in spec else square
+
+
+def _compile(step: TrainStep, mesh: Mesh, state: TrainState) -> TrainStep:
     sharded = jax.shard_map(
         step,
         mesh=mesh,
-        in_specs=(whole, BY_TRIAL, whole, whole, whole, whole),
-        out_specs=(whole, whole),
+        in_specs=(state, OF_BATCH, OF_NEURONS, OF_STATISTICS, WHOLE, WHOLE),
+        out_specs=(state, WHOLE),
     )
     return jax.jit(sharded, donate_argnums=0)
 
@@ -175,17 +315,27 @@ def _poisson_sums(
     key: Array,
 ) -> tuple[Array, Array, PyTree]:
     """Sum and number of the elementwise losses of this device's trials: [S], [S], stats."""
-    # From here on every device has weights of its own, so that their gradients are summed over
-    # devices where they enter, in float32, whatever they are cast to further on.
-    weights = jax.tree.map(lambda w: jax.lax.pcast(w, DATA_AXIS, to="varying"), params.weights)
-    params = params._replace(weights=weights)
-    rate, stats = models.apply(model, params, batch, neurons, statistics, train=True, key=key)
+    inputs = model, params, batch, neurons, statistics
+    rate, stats = models.apply(*inputs, train=True, key=key, gather=_gather)
+    batch = batch._replace(first_frame=_gather(batch.first_frame))
     frames = rate.shape[2]
     assert frames == batch.video.shape[2] - model.core.warmup_frames, "time is aligned at its end"
     response = models.normalise_response(batch, statistics)[:, :, -frames:]
     mask = batch.frame_mask[:, :, -frames:, None] & neurons.mask[:, None, None, :]
     elementwise = jnp.where(mask, losses.poisson(rate, response), 0)
     return elementwise.sum((1, 2, 3)), mask.sum((1, 2, 3)), stats
+
+
+def _own(x: Array, spec: P) -> Array:
+    """An array as each device's own."""
+    return jax.lax.pcast(x, tuple(axis for axis in AXES if axis not in spec), to="varying")
+
+
+def _gather(tree: PyTree) -> PyTree:
+    """Arrays [S B ...] of the trials of all devices that share the neurons."""
+    if jax.lax.axis_size(NEURONS) == 1:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, NEURONS, axis=1, tiled=True), tree)
 
 
 PredictStep = Callable[[PyTree, Batch, Neurons, Statistics], Array]
@@ -197,10 +347,9 @@ def make_predict_step(model: models.Model, mesh: Mesh) -> PredictStep:
     def step(params, batch, neurons, statistics):
         return models.apply(model, params, batch, neurons, statistics)[0]
 
-    whole = P()
-    return jax.jit(
-        jax.shard_map(step, mesh=mesh, in_specs=(whole, BY_TRIAL, whole, whole), out_specs=BY_TRIAL)
-    )
+    batches = Batch(*(BY_TRIAL for _ in Batch._fields))  # readouts are whole on every device
+    specs = (WHOLE, batches, WHOLE, WHOLE)
+    return jax.jit(jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=BY_TRIAL))
 
 
 def make_ensemble_predict_step(ensemble: tuple[models.Model, ...], mesh: Mesh) -> PredictStep:

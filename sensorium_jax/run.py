@@ -230,7 +230,9 @@ def load_run(workdir: str | Path, *, data: str | Path | None = None, devices: in
         )
     tiers = workdir / TIERS
     recordings = pipeline.load_recordings(
-        Path(data or record["data"]), tiers=tiers if tiers.exists() else None
+        Path(data or record["data"]),
+        tiers=tiers if tiers.exists() else None,
+        multiple=experiment.neuron_devices,
     )
     if list(recordings.session_names) != record["sessions"]:
         raise UserError(

@@ -119,11 +119,14 @@ def _run_epoch(group: list[_Member], programs: _Programs, bar: _Bar, stop: _Stop
             values = [m.write_log(v) for m, v in zip(group, metrics, strict=True)]
             bar.show(loss=sum(values) / len(values))
         ended = step % programs.experiment.epoch_steps == 0
+        # Processes must agree to stop, which takes time: they ask each other now and then.
+        asked = ended or step % LOG_EVERY_STEPS == 0 or jax.process_count() == 1
+        stopping = asked and parallel.any_process(stop.requested)
         if ended:
             for member, values in zip(group, metrics, strict=True):
                 member.end_epoch(values, bar)
         bar.advance(len(group))
-        if stop.requested and not all(m.done for m in group):
+        if stopping and not all(m.done for m in group):
             for member in group:
                 member.save()
             raise Interrupted(f"saved at step {step} of {programs.total_steps}")
@@ -204,7 +207,12 @@ class _Member:
         self.workdir, self.programs, self.console = workdir, programs, console
         self.batches = iter(
             pipeline.train_iterator(
-                recordings, frames=e.data.frames, trials=e.data.trials, seed=e.seed
+                recordings,
+                frames=e.data.frames,
+                trials=e.data.trials,
+                seed=e.seed,
+                part=jax.process_index(),
+                parts=jax.process_count(),
             )
         )
         mesh = programs.mesh
@@ -213,7 +221,8 @@ class _Member:
         params = models.init(e.model, init_key, example, recordings.neurons)
         opt = programs.optimizer.init(params.weights)
         self.key = parallel.replicate(step_key, mesh)
-        self.state = parallel.replicate(TrainState(jnp.zeros((), jnp.int32), params, opt), mesh)
+        state = TrainState(jnp.zeros((), jnp.int32), params, opt)
+        self.state = parallel.place_state(state, e.model, programs.optimizer, mesh)
 
         self.name = ""
         self.on_score: Callable[[int, float], None] = lambda epoch, score: None
@@ -257,7 +266,7 @@ class _Member:
     def next_batch(self) -> Batch:
         """The next batch on the devices; remembers where it stood before."""
         self.position = self.batches.get_state()
-        return parallel.shard_batch(next(self.batches), self.programs.mesh)
+        return parallel.shard_batch(next(self.batches), self.programs.mesh, own=True)
 
     def end_epoch(self, metrics: dict, bar: _Bar) -> None:
         """Score the oracle tier, keep what is best, and decide how to go on."""

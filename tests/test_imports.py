@@ -37,7 +37,7 @@ ALLOWED = {
     "data": LEAVES | {"data"},
     "simulate": LEAVES | {"stimuli", "simulate", "data"},
     "demo": DATA,
-    "parallel": {"model", "losses", "types", "errors", "nn"},
+    "parallel": {"model", "losses", "protocol", "types", "errors", "nn"},
     "evaluate": LEAVES | ABOVE | {"data"},
     "experiment": {"losses", "optim", "model", "errors"},
     "checkpoint": {"types", "errors"},

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,26 +7,26 @@ import optax
 import pytest
 import small
 
-from sensorium_jax import losses, model, parallel
+from sensorium_jax import losses, model, modulators, parallel, readouts
 from sensorium_jax.errors import UserError
 from sensorium_jax.types import TrainState
 
 OPTIMIZER = optax.sgd(1e-2)  # Adam would blow rounding in near-zero gradients up to whole steps
 
 
-def start(mesh):
-    params = model.init(small.MODEL, jax.random.key(0), small.batch(), small.neurons())
-    state = TrainState(jnp.zeros((), jnp.int32), params, OPTIMIZER.init(params.weights))
-    return parallel.replicate(state, mesh)
+def start(mesh, m=small.MODEL, optimizer=OPTIMIZER):
+    params = model.init(m, jax.random.key(0), small.batch(), small.neurons())
+    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params.weights))
+    return parallel.place_state(state, m, optimizer, mesh)
 
 
-def run_steps(devices: int, *, steps: int = 2, scaling: str = "mean"):
-    mesh = parallel.make_mesh(devices)
-    step = parallel.make_train_step(small.MODEL, losses.Scaling(scaling), OPTIMIZER, mesh)
+def run_steps(devices: int, *, steps: int = 2, scaling: str = "mean", m=small.MODEL, neurons=1):
+    mesh = parallel.make_mesh(devices, neuron_devices=neurons)
+    step = parallel.make_train_step(m, losses.Scaling(scaling), OPTIMIZER, mesh)
     inputs = parallel.replicate(
         (small.neurons(), small.statistics(), jax.random.key(1), jnp.float32(1)), mesh
     )
-    state, history = start(mesh), []
+    state, history = start(mesh, m), []
     for i in range(steps):
         state, metrics = step(state, parallel.shard_batch(small.batch(seed=i), mesh), *inputs)
         history.append({k: float(v) for k, v in metrics.items()})
@@ -48,6 +50,54 @@ def test_device_count_does_not_change_training(scaling):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+READOUTS = {
+    "gaussian": readouts.Gaussian(init_sigma=0.0, gamma=0.01),
+    "free positions": readouts.Gaussian(init_sigma=0.0, cortical=False),
+    "factorised": readouts.Factorized(all_pairs=True, gamma=0.01),
+}
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_neurons_on_several_devices_train_as_on_one(readout, monkeypatch):
+    monkeypatch.setattr(small, "NEURONS", (5, 8))
+    m = dataclasses.replace(
+        small.MODEL, readout=READOUTS[readout], modulator=modulators.MLP(hidden=8)
+    )
+    if not m.readout.takes_shift:
+        m = dataclasses.replace(m, shifter=None)
+    one_state, one, _ = run_steps(1, steps=2, m=m)
+    for devices, neurons in ((2, 2), (8, 4)):
+        state, history, step = run_steps(devices, steps=2, m=m, neurons=neurons)
+        assert step._cache_size() == 1
+        for name in ("loss", "poisson", "penalty", "grad_norm"):
+            if name != "grad_norm" or readout == "factorised":  # else it has sigma's random draw
+                assert [h[name] for h in one] == pytest.approx([h[name] for h in history], rel=1e-5)
+        for a, b in zip(comparable(one_state), comparable(state), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        shares = [x.sharding.shard_shape(x.shape) for x in jax.tree.leaves(state)]
+        assert sum(map(np.prod, shares)) < sum(x.size for x in jax.tree.leaves(state))
+        features = state.params.weights["readout"]["features"]
+        assert features.sharding.shard_shape(features.shape)[1] == 8 // neurons
+
+
+def test_adam_keeps_its_moments_where_the_neurons_are(monkeypatch):
+    monkeypatch.setattr(small, "NEURONS", (5, 8))
+    state = start(parallel.make_mesh(4, neuron_devices=2), optimizer=optax.adamw(1e-3))
+    for tree in (state.params.weights, state.opt[0].mu, state.opt[0].nu):
+        spec = {k: x.sharding.spec for k, x in tree["readout"].items() if k != "position0"}
+        assert "neurons" in spec["features"] and "neurons" in spec["sigma"]
+        assert all("neurons" not in x.sharding.spec for x in jax.tree.leaves(tree["core"]))
+        assert all("neurons" not in x.sharding.spec for x in tree["readout"]["position0"].values())
+
+
+def test_neurons_that_devices_cannot_share():
+    mesh = parallel.make_mesh(4, neuron_devices=2)
+    with pytest.raises(UserError, match="padded to a multiple of neuron_devices=2, got 7"):
+        parallel.shard_batch(small.batch(), mesh)
+    with pytest.raises(UserError, match="neuron_devices=3 divides evenly, got 8"):
+        parallel.make_mesh(8, neuron_devices=3)
+
+
 def test_gradient_equals_that_of_the_plain_loss():
     """The trap: averaging gradients that shard_map has already summed."""
     mesh = parallel.make_mesh(8)
@@ -60,18 +110,9 @@ def test_gradient_equals_that_of_the_plain_loss():
 
     def plain(bias):
         weights = params.weights | {"readout": params.weights["readout"] | {"bias": bias}}
-        apply = jax.vmap(  # binds the axis that batch normalisation averages over
-            lambda key: model.apply(
-                small.MODEL,
-                params._replace(weights=weights),
-                small.batch(),
-                *inputs,
-                train=True,
-                key=key,
-            )[0],
-            axis_name="data",
-        )
-        rate = apply(jax.random.split(jax.random.key(0), 1))[0]
+        key = jax.random.key(0)
+        whole = small.MODEL, params._replace(weights=weights), small.batch(), *inputs
+        rate = model.apply(*whole, train=True, key=key)[0]
         response = model.normalise_response(small.batch(), small.statistics())
         mask = jnp.broadcast_to(small.neurons().mask[:, None, None], response.shape)
         return jnp.sum(jnp.where(mask, losses.poisson(rate, response), 0)) / jnp.sum(mask)

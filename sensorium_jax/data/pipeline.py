@@ -27,14 +27,17 @@ PREFETCHED_BATCHES = 4
 
 
 class Recordings:
-    """The sessions of a store, with what models need to know of them, padded and stacked."""
+    """The sessions of a store, with what models need to know of them, padded and stacked.
 
-    def __init__(self, store: Store, *, tiers: Path | None = None):
+    Neurons are padded to the largest session, rounded up to a ``multiple``.
+    """
+
+    def __init__(self, store: Store, *, tiers: Path | None = None, multiple: int = 1):
         self.store, self.tiers = store, tiers  # the table that its tiers come from, if not its own
         self.sessions: tuple[Session, ...] = store.sessions
         self.session_names = tuple(s.name for s in self.sessions)
         self.simulated = all(s.simulated for s in self.sessions)
-        self._most = max(s.neurons for s in self.sessions)
+        self._most = -(-max(s.neurons for s in self.sessions) // multiple) * multiple
 
     def trials(self, session: int) -> TrialTable:
         """The trial table of a session, by its position in ``session_names``."""
@@ -119,16 +122,23 @@ class Recordings:
         return np.pad(x, room, constant_values=value)
 
 
-def load_recordings(path: str | Path, *, tiers: str | Path | None = None) -> Recordings:
+def load_recordings(
+    path: str | Path, *, tiers: str | Path | None = None, multiple: int = 1
+) -> Recordings:
     """Open a store for training and evaluation, by its own tiers or those of a table.
+
+    Args:
+        path: the store.
+        tiers: the table.
+        multiple: the number of neurons is padded to one of this, so that devices can share them.
 
     Raises:
         UserError: it is none, or half-written; or the table is not one of its trials.
     """
     store = open_store(Path(path))
     if tiers is None:
-        return Recordings(store)
-    return Recordings(apply_table(store, Path(tiers)), tiers=Path(tiers))
+        return Recordings(store, multiple=multiple)
+    return Recordings(apply_table(store, Path(tiers)), tiers=Path(tiers), multiple=multiple)
 
 
 def _moments(session: Session, kind: str, field: str) -> Moments:
@@ -178,11 +188,20 @@ class RandomCrop(grain.transforms.RandomMap):
 
 
 def train_iterator(
-    recordings: Recordings, *, frames: int, trials: int, seed: int, tier: str = protocol.TRAIN
+    recordings: Recordings,
+    *,
+    frames: int,
+    trials: int,
+    seed: int,
+    tier: str = protocol.TRAIN,
+    part: int = 0,
+    parts: int = 1,
 ) -> grain.DatasetIterator:
     """Endless shuffled batches of random crops of every session: ``Batch`` of [S B T ...].
 
-    Deterministic in the seed; ``get_state`` and ``set_state`` resume at a batch.
+    Deterministic in the seed; ``get_state`` and ``set_state`` resume at a batch. Of several
+    readers each has its part of every batch, and reads no more; the parts together are the batch
+    of one reader alone.
 
     Args:
         recordings: the sessions.
@@ -190,12 +209,17 @@ def train_iterator(
         trials: B, crops of every session in a batch.
         seed: of order and crops.
         tier: where the trials come from.
+        part: which part of every batch, from 0.
+        parts: how many equal parts there are.
 
     Raises:
-        UserError: fewer trials than a batch needs, or trials shorter than the crop.
+        UserError: a batch that cannot be parted so, fewer trials than a batch needs, or trials
+            shorter than the crop.
     """
     if frames < 1 or trials < 1:
         raise UserError(f"expected at least 1 frame and 1 trial, got {frames} and {trials}")
+    if trials % parts:
+        raise UserError(f"expected trials that {parts} processes divide evenly, got {trials}")
     sessions = []
     for i, session in enumerate(recordings.sessions):
         rows = recordings.rows(i, tier)
@@ -212,7 +236,9 @@ def train_iterator(
             )
         crops = grain.MapDataset.source(rows.tolist()).seed(seed + i).shuffle().repeat()
         crops = crops.random_map(RandomCrop(recordings, i, frames))
-        sessions.append(crops.batch(trials, drop_remainder=True))
+        if parts > 1:
+            crops = crops.slice(slice(part, None, parts))
+        sessions.append(crops.batch(trials // parts, drop_remainder=True))
     return iter(
         grain.experimental.ZipMapDataset(sessions)
         .map(_stack)

@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax.nn import mesh
 from sensorium_jax.types import Array
 
-DATA_AXIS = "data"  # the mesh axis that splits trials (``parallel``)
 EPSILON = 1e-5  # torch's default, which the reference uses
 
 
@@ -21,8 +21,7 @@ class BatchNorm(nn.Module):
 
     Moments and their sums are float32, whatever the dtype of the maps.
 
-    With ``train=True`` it must run where the mesh axis ``"data"`` is bound (inside the compiled
-    training step): the moments are those of the whole batch, on however many devices it lies.
+    With ``train=True`` the moments are those of the whole batch, on however many devices it lies.
 
     Attributes:
         rotations: R.
@@ -49,10 +48,10 @@ class BatchNorm(nn.Module):
             return y.reshape(x.shape).astype(x.dtype)
 
         axes = tuple(range(grouped.ndim - 1))
-        batch_mean = jax.lax.pmean(jnp.mean(grouped, axes), DATA_AXIS)
+        batch_mean = mesh.mean_over_trials(jnp.mean(grouped, axes))
         centred = grouped - batch_mean
-        batch_var = jax.lax.pmean(jnp.mean(centred**2, axes), DATA_AXIS)
-        count = grouped.size // features * jax.lax.axis_size(DATA_AXIS)
+        batch_var = mesh.mean_over_trials(jnp.mean(centred**2, axes))
+        count = grouped.size // features * mesh.trial_devices()
         unbiased = batch_var * count / (count - 1)
         mean.value = mean.value + self.momentum * (jax.lax.stop_gradient(batch_mean) - mean.value)
         var.value = var.value + self.momentum * (jax.lax.stop_gradient(unbiased) - var.value)

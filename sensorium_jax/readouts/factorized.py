@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax.nn import mesh
 from sensorium_jax.nn.clipping import clip_forward
 from sensorium_jax.nn.penalties import magnitude
 from sensorium_jax.types import Array, Neurons, PyTree
@@ -80,5 +83,6 @@ class Factorized(nn.Module):
         mask = jnp.sum(magnitude(self._mask(weights["mask"])), (1, 2))  # [N]
         features = jnp.sum(magnitude(self._weights(weights["features"])), 1)  # [N]
         if self.all_pairs:
-            return self.gamma * jnp.sum(mask) * jnp.sum(features)
-        return self.gamma * jnp.sum(mask * features)
+            sums = (mesh.sum_over_neurons(jnp.sum(x)) for x in (mask, features))
+            return self.gamma * math.prod(sums)
+        return self.gamma * mesh.sum_over_neurons(jnp.sum(mask * features))

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax.nn import mesh
 from sensorium_jax.nn.clipping import clip_forward
 from sensorium_jax.nn.penalties import magnitude
 from sensorium_jax.nn.sampling import bilinear_dot
@@ -107,7 +108,7 @@ class Gaussian(nn.Module):
 
     def penalty(self, weights: PyTree) -> Array:
         """L1 norm of the feature weights times gamma: -> []."""
-        return self.gamma * jnp.sum(magnitude(weights["features"]))
+        return self.gamma * mesh.sum_over_neurons(jnp.sum(magnitude(weights["features"])))
 
 
 def cortical_grid(neurons: Neurons, dimensions: int = 2) -> Array:
@@ -117,8 +118,10 @@ def cortical_grid(neurons: Neurons, dimensions: int = 2) -> Array:
     """
     real = neurons.mask[:, None]
     xyz = neurons.position_um[:, :dimensions]
-    centred = jnp.where(real, xyz - jnp.sum(jnp.where(real, xyz, 0), 0) / jnp.sum(real), 0)
-    return centred / jnp.max(jnp.abs(centred))
+    sums = jnp.sum(jnp.where(real, xyz, 0), 0), jnp.sum(real)
+    total, count = (mesh.sum_over_neurons(x) for x in sums)
+    centred = jnp.where(real, xyz - total / count, 0)
+    return centred / mesh.max_over_neurons(jnp.max(jnp.abs(centred)))
 
 
 def _scaled(factor: Array, noise: Array) -> Array:
