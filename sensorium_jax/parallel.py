@@ -189,7 +189,7 @@ def make_train_step(
     {"loss", "poisson", "penalty", "grad_norm"}. ``rate`` [] multiplies the optimiser's update, so
     that lowering the learning rate does not compile again. The state's buffers are donated.
     """
-    specs = _state_specs(model, optimizer)
+    specs = _state_specs(model, optimizer, mesh)
     return _compile(_make_step(model, scaling, optimizer, specs.params.weights), mesh, specs)
 
 
@@ -197,12 +197,14 @@ def place_state(
     state: TrainState, model: models.Model, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
     """Put a state where ``make_train_step`` with the same arguments wants it."""
-    specs = _state_specs(model, optimizer)
+    specs = _state_specs(model, optimizer, mesh)
     return _place(state, jax.tree.map(lambda _, spec: NamedSharding(mesh, spec), state, specs))
 
 
 @functools.lru_cache(maxsize=8)
-def _state_specs(model: models.Model, optimizer: optax.GradientTransformation) -> TrainState:
+def _state_specs(
+    model: models.Model, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
     """How every array of a state lies on a mesh: those that grow with the neurons are split."""
 
     def state(neurons: int) -> TrainState:
@@ -218,8 +220,9 @@ def _state_specs(model: models.Model, optimizer: optax.GradientTransformation) -
 
     def spec(few: jax.ShapeDtypeStruct, more: jax.ShapeDtypeStruct) -> P:
         grows = [a != b for a, b in zip(few.shape, more.shape, strict=True)]
-        # Without Nones at the end, as jit writes it, or the second call would compile again.
-        return P(*[None] * grows.index(True), NEURONS) if any(grows) else WHOLE
+        # As jit writes it, or the second call would compile again.
+        split = any(grows) and mesh.shape[NEURONS] > 1
+        return P(*[None] * grows.index(True), NEURONS) if split else WHOLE
 
     return jax.tree.map(spec, few, more)
 
@@ -234,7 +237,7 @@ def make_ensemble_step(
 
     State, batch, key and rate are tuples, one entry for each model; so is what it returns.
     """
-    specs = _state_specs(model, optimizer)
+    specs = _state_specs(model, optimizer, mesh)
     step = _make_step(model, scaling, optimizer, specs.params.weights)
 
     def together(states, batches, neurons, statistics, keys, rates):

@@ -61,10 +61,11 @@ READOUTS = {
 def test_neurons_on_several_devices_train_as_on_one(readout, monkeypatch):
     monkeypatch.setattr(small, "NEURONS", (5, 8))
     m = dataclasses.replace(
-        small.MODEL, readout=READOUTS[readout], modulator=modulators.MLP(hidden=8)
+        small.MODEL,
+        readout=READOUTS[readout],
+        shifter=small.MODEL.shifter if READOUTS[readout].takes_shift else None,
+        modulator=modulators.MLP(hidden=8),
     )
-    if not m.readout.takes_shift:
-        m = dataclasses.replace(m, shifter=None)
     one_state, one, _ = run_steps(1, steps=2, m=m)
     for devices, neurons in ((2, 2), (8, 4)):
         state, history, step = run_steps(devices, steps=2, m=m, neurons=neurons)
@@ -84,10 +85,11 @@ def test_adam_keeps_its_moments_where_the_neurons_are(monkeypatch):
     monkeypatch.setattr(small, "NEURONS", (5, 8))
     state = start(parallel.make_mesh(4, neuron_devices=2), optimizer=optax.adamw(1e-3))
     for tree in (state.params.weights, state.opt[0].mu, state.opt[0].nu):
-        spec = {k: x.sharding.spec for k, x in tree["readout"].items() if k != "position0"}
-        assert "neurons" in spec["features"] and "neurons" in spec["sigma"]
-        assert all("neurons" not in x.sharding.spec for x in jax.tree.leaves(tree["core"]))
-        assert all("neurons" not in x.sharding.spec for x in tree["readout"]["position0"].values())
+        readout = dict(tree["readout"])
+        for name in ("features", "sigma", "bias"):
+            assert readout.pop(name).sharding.spec[1] == "neurons"
+        for x in jax.tree.leaves((tree["core"], readout)):
+            assert "neurons" not in x.sharding.spec
 
 
 def test_neurons_that_devices_cannot_share():
