@@ -238,9 +238,7 @@ def ours(s: Setting, model: Any, batches: dict, gammas: tuple) -> Side:
 
     state_dict = {k: x.detach().cpu().numpy() for k, x in model.state_dict().items()}
     trained = from_starter_kit(state_dict, **options(s.model, gammas))
-    architecture = trained.model
-    if s.dtype == "bfloat16":
-        architecture = dataclasses.replace(architecture, core=LowPrecision(architecture.core))
+    architecture = dataclasses.replace(trained.model, dtype=s.dtype)
     film = np.stack([b.video.cpu().numpy() for b in batches.values()])  # [S B C T H W]
     pupil = np.stack([b.pupil_center.cpu().numpy() for b in batches.values()])
     response = np.stack([b.response.cpu().numpy() for b in batches.values()])
@@ -330,33 +328,6 @@ def options(model: str, gammas: tuple[float, float]) -> dict[str, Any]:
         "gamma_input_temporal": gammas[1],
     }
     return {"core_type": "3D_factorised", "core_dict": core, **heads}
-
-
-@dataclasses.dataclass(frozen=True)
-class LowPrecision:
-    """A core whose weights and maps are bfloat16, as under autocast; what comes out is float32."""
-
-    core: Any
-
-    @property
-    def warmup_frames(self) -> int:
-        """As the core's."""
-        return self.core.warmup_frames
-
-    def penalty(self, weights: Any) -> Any:
-        """As the core's, in float32."""
-        return self.core.penalty(weights)
-
-    def apply(self, variables: Any, *inputs: Any, **flags: Any) -> Any:
-        """As flax's."""
-        import jax
-        import jax.numpy as jnp
-
-        def to(dtype, tree):
-            return jax.tree.map(lambda x: x.astype(dtype), tree)
-
-        small = to(jnp.bfloat16, (variables, inputs))
-        return to(jnp.float32, self.core.apply(small[0], *small[1], **flags))
 
 
 SIDES = {"sensorium_jax": ours, "PyTorch": eager}

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from sensorium_jax.types import Array
 
-# Numbers gathered at a time: on a CPU what its cache holds, else what keeps a GPU busy (0.5 GiB).
-CPU_AT_ONCE, AT_ONCE = 2**20, 2**27
+# Numbers gathered at a time: on a CPU what its cache holds, else what keeps a GPU busy (128 MiB).
+CPU_AT_ONCE, AT_ONCE = 2**20, 2**25
 
 
 def bilinear_dot(features: Array, grid: Array, weights: Array) -> Array:
