@@ -22,18 +22,10 @@ MODELS = {
         readout=readouts.Factorized(),
         shifter=None,
     ),
-    "3D": dataclasses.replace(
-        small.MODEL, core=cores.Full3D(channels=2, layers=2, kernel=(5, 3), frames=(3, 2))
-    ),
-    "offsets": dataclasses.replace(
+    "3D, offsets in place of batch normalisation": dataclasses.replace(
         small.MODEL,
-        core=cores.Stacked2D(
-            channels=2,
-            layers=2,
-            kernel=(5, 3),
-            batch_norm=False,
-            gamma_input=0.01,
-            gamma_hidden=0.01,
+        core=cores.Full3D(
+            channels=2, layers=2, kernel=(5, 3), frames=(3, 2), gamma_space=0.1, batch_norm=False
         ),
     ),
 }
