@@ -49,7 +49,7 @@ class Ensemble:
 
     @functools.cached_property
     def predictions(self) -> Predictions:
-        """``predictions(params, split, sessions=None)``, trial by trial, as there."""
+        """``predictions(params, split, ...)``, trial by trial, as there."""
         return self._make(make_predictions)
 
     def _make(self, function: Callable) -> Callable:

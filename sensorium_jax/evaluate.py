@@ -45,14 +45,16 @@ class _Tally:
         self.trials = 0
         self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
 
-    def add(self, clip: str, trial: PredictedTrial) -> None:
+    def add(self, clip: str, trial: PredictedTrial, *, common: int) -> None:
+        """Add a trial of a clip of which all repeats have ``common`` frames."""
         self.trials += 1
         self.low = np.minimum(self.low, trial.rate.min(0))
         self.high = np.maximum(self.high, trial.rate.max(0))
         self.poisson.add(clip, trial.response, trial.prediction)
-        for source, meters in self.meters.items():
-            for meter in meters:
-                meter.add(clip, trial.response, getattr(trial, source))
+        for source, (single, repeats) in self.meters.items():
+            predicted = getattr(trial, source)
+            single.add(clip, trial.response, predicted)
+            repeats.add(clip, trial.response[:common], predicted[:common])
 
     def score(self, *, session: str, tier: str, family: str) -> Score:
         trials, repeats = self.meters["prediction"]
@@ -66,7 +68,8 @@ class _Tally:
             single_ceiling = float(ceilings.mean())
             average_ceiling = float(of_repeats.to_average().value.mean())
         clips = trials.clip_moments()
-        clips[:, 1:, constant] = 0
+        for of_prediction in (2, 4, 5):
+            clips[:, of_prediction, constant] = 0
         order = np.argsort(np.where(constant, 0, single.value))
         return Score(
             session=session,
@@ -105,7 +108,7 @@ def make_predictions(
     trials: int = 4,
     window: str = "starter",
 ) -> Predictions:
-    """Build ``predictions(params, split, *, sessions=None) -> Iterator[PredictedTrial]``.
+    """Build ``predictions(params, split, *, sessions=None, by_clip=False)``, an iterator.
 
     Args:
         model: what to evaluate; of several, the mean rate, and ``params`` is a tuple too.
@@ -118,8 +121,9 @@ def make_predictions(
 
     ``predictions`` yields these frames of every trial of a tier, in the official scorer's
     units: responses and predictions over the released frame-by-frame std (competition site,
-    2023-09-15). ``sessions``, some by position, come one after the other; all together by default.
-    It raises ``UserError`` for a split that does not exist and for NaN predictions.
+    2023-09-15). ``sessions`` are some by position, predicted together; all by default. Trials come
+    by file number, or with ``by_clip`` the repeats of each clip one after the other. It raises
+    ``UserError`` for a split that does not exist and for predictions that are not finite.
     """
     if window not in protocol.WINDOWS:
         raise UserError(f"expected a window of {', '.join(protocol.WINDOWS)}, got {window!r}")
@@ -139,12 +143,21 @@ def make_predictions(
     official = recordings.statistics("released").response.std  # [S f N]
     data = parallel.replicate((recordings.neurons, own), mesh)
 
-    def together(params, split: str, sessions: Sequence[int]) -> Iterator[PredictedTrial]:
-        whole = len(sessions) == len(recordings.session_names)
-        here = data if whole else jax.tree.map(lambda x: x[np.asarray(sessions)], data)
-        for item in pipeline.eval_batches(
-            recordings, split, trials=trials, rate=recordings.simulated, sessions=sessions
-        ):
+    def predictions(
+        params: Params | tuple[Params, ...],
+        split: str,
+        *,
+        sessions: Sequence[int] | None = None,
+        by_clip: bool = False,
+    ) -> Iterator[PredictedTrial]:
+        everyone = range(len(recordings.session_names))
+        sessions = list(everyone if sessions is None else sessions)
+        here = data
+        if sessions != list(everyone):
+            params = params_of(params, sessions)
+            here = jax.tree.map(lambda x: x[np.asarray(sessions)], data)
+        plan = {"trials": trials, "rate": recordings.simulated, "sessions": sessions}
+        for item in pipeline.eval_batches(recordings, split, **plan, by_clip=by_clip):
             batch = parallel.shard_batch(item.batch, mesh)
             rate = parallel.fetch(predict(params, batch, *here))  # [S B T' N]
             for at in zip(*np.nonzero(item.index >= 0), strict=True):
@@ -152,15 +165,6 @@ def make_predictions(
                 n = int(recordings.neurons.mask[session].sum())
                 units = own.response.std[session, :, :n], official[session, :, :n]
                 yield _scored(item, rate[at][:, :n], at=at, session=session, units=units, cut=cut)
-
-    def predictions(
-        params: Params | tuple[Params, ...], split: str, *, sessions: Sequence[int] | None = None
-    ) -> Iterator[PredictedTrial]:
-        if sessions is None:
-            yield from together(params, split, range(len(recordings.session_names)))
-            return
-        for session in sessions:
-            yield from together(params_of(params, [session]), split, [session])
 
     return predictions
 
@@ -176,10 +180,10 @@ def make_evaluate(
 ) -> Evaluate:
     """Build ``evaluate(params, split, *, on_trials=None) -> Report``; arguments as above.
 
-    ``evaluate`` scores what ``make_predictions`` yields of a tier whose responses are public.
+    ``evaluate`` scores what ``make_predictions`` yields of the mice whose responses are public.
     Beside the score of the model stands that of the true rate, where the mice are simulated.
     ``on_trials(n)`` is told of progress. It raises ``UserError`` as ``predictions`` does, and for a
-    tier whose responses are all withheld.
+    tier that has no trials, or whose responses are all withheld.
     """
     predictions = make_predictions(
         model, recordings, mesh=mesh, statistics=statistics, trials=trials, window=window
@@ -191,20 +195,65 @@ def make_evaluate(
         *,
         on_trials: Callable[[int], None] = lambda n: None,
     ) -> Report:
+        public, withheld = _public(recordings, split)
+        common = {s: _common_frames(recordings, s, rows, window) for s, rows in public.items()}
+        families = {str(f) for s, rows in public.items() for f in recordings.trials(s).family[rows]}
         tallies: dict[tuple[int, str], _Tally] = {}
-        withheld: set[int] = set()
-        for trial in predictions(params, split):
+        for trial in predictions(params, split, sessions=list(public), by_clip=True):
             on_trials(1)
-            table = recordings.trials(trial.session)
+            table, s = recordings.trials(trial.session), trial.session
             if not table.labelled[trial.row]:
-                withheld.add(trial.session)
                 continue
-            for family in (ALL, str(table.family[trial.row])):
-                tally = tallies.setdefault((trial.session, family), _Tally(trial))
-                tally.add(str(table.clip[trial.row]), trial)
-        return _report(split, tallies, withheld, recordings.session_names)
+            clip = str(table.clip[trial.row])
+            # A natural tier has one family: the row of the whole says all.
+            whole = [ALL] if families == {protocol.NATURAL} else [ALL, str(table.family[trial.row])]
+            for family in whole:
+                tally = tallies.setdefault((s, family), _Tally(trial))
+                tally.add(clip, trial, common=common[s][clip])
+        names = recordings.session_names
+        return Report(
+            tuple(
+                tallies[s, family].score(session=names[s], tier=split, family=family)
+                for family in (ALL, *sorted(families))
+                for s in range(len(names))
+                if (s, family) in tallies
+            ),
+            tuple(f"{split}: {names[s]}" for s in withheld),
+        )
 
     return evaluate
+
+
+def _public(
+    recordings: pipeline.Recordings, split: str
+) -> tuple[dict[int, np.ndarray], tuple[int, ...]]:
+    """Sessions with public responses of a tier and their rows; sessions that have withheld ones."""
+    rows = {s: recordings.rows(s, split) for s in range(len(recordings.session_names))}
+    if not any(map(len, rows.values())):
+        raise UserError(
+            f"expected trials of {split} in {recordings.store.path}, found none; score another tier"
+        )
+    labelled = {s: recordings.trials(s).labelled[r] for s, r in rows.items()}
+    public = {s: r[labelled[s]] for s, r in rows.items() if labelled[s].any()}
+    if not public:
+        raise UserError(
+            f"responses of {split} are withheld: make a submission (python -m "
+            f"sensorium_jax.submission write RUN --out FOLDER), or score {protocol.ORACLE}"
+        )
+    return public, tuple(s for s in rows if not labelled[s].all())
+
+
+def _common_frames(
+    recordings: pipeline.Recordings, session: int, rows: np.ndarray, window: str
+) -> dict[str, int]:
+    """How many scored frames all repeats of each clip have; flashed images differ by a few."""
+    table = recordings.trials(session)
+    frames = np.minimum(table.frames[rows], protocol.CLIP_FRAMES)
+    frames = frames - protocol.SKIP_FRAMES - protocol.WINDOWS[window]
+    shortest: dict[str, int] = {}
+    for clip, n in zip(table.clip[rows], frames, strict=True):
+        shortest[str(clip)] = min(int(n), shortest.get(str(clip), int(n)))
+    return shortest
 
 
 def _scored(
@@ -230,10 +279,11 @@ def _scored(
     unit = _at(official, frames)
     rate = rate[frames - warmup]
     prediction = rate * _at(own, frames) / unit
-    if np.isnan(prediction).any():
+    bad = int((~np.isfinite(prediction)).any(0).sum())
+    if bad:
         raise UserError(
-            "expected numbers as predictions, got NaN: training diverged or the weights are "
-            "damaged; lower optimizer.learning_rate"
+            f"expected finite predictions, got NaN or infinite ones for {bad} of {n} neurons: "
+            "training diverged or the weights are damaged; lower optimizer.learning_rate"
         )
     truth = None if item.rate is None else item.rate[at][frames, :n] / unit
     response = item.batch.response[at][frames, :n] / unit
@@ -244,27 +294,3 @@ def _at(std: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """The std [f N] of given frames [T]: [T N]; pooled ones have f = 1."""
     return std[np.minimum(frames, len(std) - 1)]
 
-
-def _report(
-    split: str,
-    tallies: dict[tuple[int, str], _Tally],
-    withheld: set[int],
-    names: Sequence[str],
-) -> Report:
-    if not tallies:
-        raise UserError(
-            f"responses of {split} are withheld in every session, so there is nothing to score; "
-            f"the public tier is {protocol.ORACLE}"
-        )
-    families = sorted({family for _, family in tallies} - {ALL})
-    # A tier of one family would say the same twice.
-    shown = [ALL] if families == [protocol.NATURAL] else [ALL, *families]
-    return Report(
-        tuple(
-            tallies[session, family].score(session=names[session], tier=split, family=family)
-            for family in shown
-            for session in range(len(names))
-            if (session, family) in tallies
-        ),
-        tuple(f"{split}: {names[s]}" for s in sorted(withheld)),
-    )

@@ -1,8 +1,9 @@
 """Scores, from sums that are updated trial by trial: no tier is ever held in memory.
 
 All arithmetic is float64 on the host. A neuron whose response or prediction is constant has no
-correlation: it scores 0, as in the starter kit, and is counted. Scores of repeats that are not
-defined are NaN, and left out of means.
+correlation: it scores 0, as in the starter kit, and is counted. One with a NaN or infinite number
+among its responses or predictions scores NaN. Scores of repeats that are not defined are NaN, and
+left out of means.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _TINY = 1e-12  # below it, a variance is rounding
 class Correlation(NamedTuple):
     """Pearson correlations of neurons.
 
-    ``value`` [N]; ``constant`` [N], True where the prediction or the response never changed.
+    ``value`` [N], NaN where not all numbers are finite; ``constant`` [N], True where the prediction
+    or the response never changed: there the value is 0.
     """
 
     value: np.ndarray
@@ -91,8 +93,7 @@ class CorrelationSums:
         """Pearson r of every neuron over all frames added."""
         constant = (self._low >= self._high).any(0)
         norm = np.sqrt(self._square[0] * self._square[1])
-        value = np.divide(self._cross, norm, out=np.zeros_like(norm), where=~constant & (norm > 0))
-        return Correlation(value, constant)
+        return Correlation(_ratio(self._cross, norm, where=~constant & (norm > 0)), constant)
 
 
 class SingleTrialCorrelation:
@@ -141,12 +142,16 @@ class SingleTrialCorrelation:
 def correlate(moments: np.ndarray) -> np.ndarray:
     """Pearson r from raw moments [... 6 N] (``CorrelationSums.about``): [... N].
 
-    0 where the prediction or the response is constant.
+    0 where the prediction or the response is constant, NaN where not all numbers are finite.
     """
     count, y, p, yy, pp, yp = np.moveaxis(moments, -2, 0)
     norm = np.sqrt(np.maximum(yy - y**2 / count, 0) * np.maximum(pp - p**2 / count, 0))
-    enough = norm > _TINY * count
-    return np.divide(yp - y * p / count, norm, out=np.zeros_like(norm), where=enough)
+    return _ratio(yp - y * p / count, norm, where=norm > _TINY * count)
+
+
+def _ratio(x: np.ndarray, norm: np.ndarray, *, where: np.ndarray) -> np.ndarray:
+    """A correlation: 0 where it does not exist, NaN where its norm is no number."""
+    return np.divide(x, norm, out=np.where(np.isnan(norm), np.nan, 0.0), where=where)
 
 
 class PoissonSums:
@@ -155,7 +160,7 @@ class PoissonSums:
     def __init__(self, neurons: int):
         self._frames = 0
         self._sums = np.zeros((3, neurons))  # y log p, p, y
-        self._impossible = np.zeros(neurons, bool)  # a response where the rate is 0
+        self._impossible = np.zeros(neurons, bool)  # a negative rate, or a response where it is 0
 
     def add(self, clip: str, response: np.ndarray, prediction: np.ndarray) -> None:
         """Add one trial of scored frames: response and prediction [T N]."""
@@ -163,17 +168,19 @@ class PoissonSums:
         y, p = response.astype(np.float64), prediction.astype(np.float64)
         log = np.log(p, out=np.zeros_like(p), where=p > 0)
         self._sums += np.stack([y * log, p, y]).sum(1)
-        self._impossible |= ((p <= 0) & (y > 0)).any(0)
+        self._impossible |= ((p < 0) | ((p <= 0) & (y > 0))).any(0)
         self._frames += len(y)
 
     def log_likelihood(self) -> Defined:
         """Mean over frames of y log p - p, in nats; log y! is left out, as in the training loss.
 
-        Not defined where a response meets a rate of 0 (its likelihood is 0).
+        y and p are in the units of what was added. Not defined where a rate is negative, or 0 in a
+        frame with a response (its likelihood is 0).
         """
         log, rate, _ = self._sums
-        defined = ~self._impossible & (self._frames > 0)
-        return Defined(np.where(defined, (log - rate) / max(self._frames, 1), np.nan), defined)
+        value = (log - rate) / max(self._frames, 1)
+        defined = ~self._impossible & (self._frames > 0) & np.isfinite(value)
+        return Defined(np.where(defined, value, np.nan), defined)
 
     def bits(self) -> Defined:
         """Information gained over the neuron's mean rate, in bits per unit of response.
@@ -208,18 +215,14 @@ class Defined(NamedTuple):
 class _Clip:
     """Sums over the repeats of one clip, from which every score of repeats follows."""
 
-    def __init__(self, response: np.ndarray, prediction: np.ndarray):
-        self.repeats = 1
-        self.sums = self._terms(response, prediction)  # [4 T N]
-        self.variance = response.var(0)  # [N] along time, summed over repeats
-
-    @staticmethod
-    def _terms(response: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        return np.stack([response, prediction, response**2, (response - prediction) ** 2])
+    def __init__(self, name: str, response: np.ndarray, prediction: np.ndarray):
+        self.name, self.repeats = name, 0
+        self.sums = np.zeros((3, *response.shape))  # y, p, y^2
+        self.error, self.variance = np.zeros((2, response.shape[1]))  # over frames; along time
 
     def add(self, response: np.ndarray, prediction: np.ndarray) -> None:
-        frames = min(len(response), self.sums.shape[1])
-        self.sums = self.sums[:, :frames] + self._terms(response[:frames], prediction[:frames])
+        self.sums += response, prediction, response**2
+        self.error += ((response - prediction) ** 2).sum(0)
         self.variance += response.var(0)
         self.repeats += 1
 
@@ -241,32 +244,89 @@ class Example(NamedTuple):
 class Repeats:
     """Scores of trials that repeat clips: what of a neuron's response can be predicted, and is.
 
-    Repeats may differ by a frame or two in length (flashed images); a clip ends with its shortest.
-    For each clip it keeps four sums over repeats, [T N] in float64.
+    The repeats of a clip are added one after the other and have one length. Sums over repeats,
+    [T N], are there for one clip at a time; of those before, sums over frames remain.
     """
 
     def __init__(self, neurons: int):
         self._neurons = neurons
-        self._clips: dict[str, _Clip] = {}
+        self._clip: _Clip | None = None  # whose repeats are being added
+        self._closed: set[str] = set()
         self._shift: np.ndarray | None = None
+        self._example: tuple | None = None
+        self._average = CorrelationSums(neurons)
+        self._by_clip, self._cc_norm = np.zeros((2, 2, neurons))  # sum over clips, their number
+        self._count = self._frames = 0  # of repeated clips: frames of all repeats, and of averages
+        self._sums = np.zeros((7, neurons))
 
     def add(self, clip: str, response: np.ndarray, prediction: np.ndarray) -> None:
-        """Add one trial of scored frames: response and prediction [T N]."""
+        """Add one trial of scored frames: response and prediction [T N].
+
+        Raises:
+            ValueError: repeats of another length, or a clip whose repeats were interrupted.
+        """
         if self._shift is None:  # all scores are the same, and large means cost no digits
             self._shift = response.mean(0, dtype=np.float64)
         pair = [x.astype(np.float64) - self._shift for x in (response, prediction)]
-        if clip in self._clips:
-            self._clips[clip].add(*pair)
-        else:
-            self._clips[clip] = _Clip(*pair)
+        if self._clip is None or self._clip.name != clip:
+            self._close()
+            if clip in self._closed:
+                raise ValueError(f"expected all repeats of clip {clip!r} one after the other")
+            self._clip = _Clip(clip, *pair)
+        if pair[0].shape != self._clip.sums.shape[1:]:
+            raise ValueError(
+                f"expected repeats of clip {clip!r} of {self._clip.sums.shape[1]} frames, got "
+                f"{len(response)}; cut them to the shortest"
+            )
+        self._clip.add(*pair)
+
+    def _close(self) -> None:
+        """Keep of the clip at hand what scores are made of."""
+        clip, self._clip = self._clip, None
+        if clip is None:
+            return
+        self._closed.add(clip.name)
+        r, (y, p, y2) = clip.repeats, clip.sums
+        average = CorrelationSums.of(y / r, p / r)
+        self._average.merge(average)
+        value, constant = average.correlation()
+        self._by_clip += np.where(constant, 0, value), ~constant
+        if self._example is None or r > self._example[1]:
+            std = np.sqrt(np.maximum(y2 / r - (y / r) ** 2, 0))
+            drawn = y / r + self._shift, std, p / r + self._shift
+            self._example = clip.name, r, *(x.astype(np.float32) for x in drawn)
+        if r > 1 and len(y):
+            self._close_repeated(clip)
+
+    def _close_repeated(self, clip: _Clip) -> None:
+        r, (y, p, y2) = clip.repeats, clip.sums
+        total, square, squares = y.sum(0), (y**2).sum(0), y2.sum(0)
+        self._count += r * len(y)
+        self._frames += len(y)
+        self._sums += (
+            total,
+            squares,
+            ((r - 2) * square + squares) / (r - 1) ** 2,  # of the mean of the others, squared
+            (square - squares) / (r - 1),  # of a response times the mean of the others
+            square / r,  # of the mean of all, squared; and of a response times it
+            (squares - square / r) / (r - 1),  # of the variance over repeats
+            clip.error,
+        )
+        signal = (y.var(0) - clip.variance) / (r * (r - 1))
+        normalised = _divide(
+            ((y - y.mean(0)) * (p - p.mean(0))).mean(0) / r**2,
+            np.sqrt(p.var(0) / r**2 * np.maximum(signal, 0)),
+            above=_TINY,
+        )
+        defined = normalised.defined & (signal > SIGNAL_FLOOR)
+        self._cc_norm += np.where(defined, normalised.value, 0), defined
 
     def example(self, neurons: Sequence[int]) -> Example:
         """Some neurons on the clip with most repeats."""
-        name = max(self._clips, key=lambda clip: self._clips[clip].repeats)
-        clip, shift = self._clips[name], self._shift[neurons]
-        y, p, y2 = clip.sums[:3, :, neurons] / clip.repeats
-        std = np.sqrt(np.maximum(y2 - y**2, 0))
-        return Example(name, clip.repeats, list(neurons), y + shift, std, p + shift)
+        self._close()
+        clip, repeats, *means = self._example
+        y, std, p = (x[:, list(neurons)] for x in means)
+        return Example(clip, repeats, list(neurons), y, std, p)
 
     def to_average(self) -> Correlation:
         """Pearson r after averaging responses and predictions over the repeats of each clip.
@@ -274,21 +334,16 @@ class Repeats:
         The clips' averages are joined along time: the analogue, for films, of the definition of
         SENSORIUM 2022 (``metrics.py`` of sinzlab/sensorium).
         """
-        sums = CorrelationSums(self._neurons)
-        for clip in self._clips.values():
-            sums.add(*(clip.sums[:2] / clip.repeats))
-        return sums.correlation()
+        self._close()
+        return self._average.correlation()
 
     def to_average_by_clip(self) -> Defined:
         """As ``to_average`` within each clip, mean over the clips in which it exists.
 
         ``correlation_to_average`` in bryanlimy/ViV1T-closed-loop.
         """
-        total = np.zeros((2, self._neurons))
-        for clip in self._clips.values():
-            value, constant = CorrelationSums.of(*(clip.sums[:2] / clip.repeats)).correlation()
-            total += np.where(constant, 0, value), ~constant
-        return _divide(*total, above=0)
+        self._close()
+        return _divide(*self._by_clip, above=0)
 
     def oracle(self) -> Defined:
         """Pearson r of each repeat with the mean of the others, over all repeats and clips.
@@ -296,30 +351,23 @@ class Repeats:
         A neuron's reliability, and a low estimate of what can be predicted (neuralpredictors,
         ``oracle_corr_jackknife``). Undefined without repeats and for constant responses.
         """
-
-        def moments(r: int, y: np.ndarray, y2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            others2 = ((r - 2) * y**2 + y2) / (r - 1) ** 2  # sum of ((y - y_r) / (r - 1))^2
-            return others2, (y**2 - y2) / (r - 1)
-
-        return self._oracle(moments)
+        self._close()
+        y, y2, others2, y_others, *_ = self._sums
+        return self._correlated(y, y2, others2, y_others)
 
     def oracle_conservative(self) -> Defined:
         """As ``oracle``, with each repeat in its own mean: a high estimate.
 
         neuralpredictors, ``oracle_corr_conservative``.
         """
-        return self._oracle(lambda r, y, y2: (y**2 / r, y**2 / r))
+        self._close()
+        y, y2, _, _, all2, *_ = self._sums
+        return self._correlated(y, y2, all2, all2)
 
-    def _oracle(self, moments) -> Defined:
-        count, sums = 0, np.zeros((4, self._neurons))  # y, y^2, oracle^2, y oracle
-        for clip in self._repeated():
-            r, (y, _, y2, _) = clip.repeats, clip.sums
-            count += r * len(y)
-            sums += np.stack([y, y2, *moments(r, y, y2)]).sum(1)
-        if not count:
-            return self._undefined()
-        mean, *squares = sums / count  # an oracle's mean is that of the responses
-        own, other, cross = (x - mean**2 for x in squares)
+    def _correlated(self, y: np.ndarray, *sums: np.ndarray) -> Defined:
+        """Pearson r from sums of y, y^2, x^2 and x y, of an x with the mean of y."""
+        count = max(self._count, 1)
+        own, other, cross = (x / count - (y / count) ** 2 for x in sums)
         return _divide(cross, np.sqrt(np.maximum(own, 0) * np.maximum(other, 0)), above=_TINY)
 
     def fev(self) -> Defined:
@@ -346,20 +394,12 @@ class Repeats:
 
     def _variances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Total and noise variance of responses, and the mean squared error: [N] each."""
-        trials, frames = 0, 0
-        y_sum, y2_sum, noise, error = np.zeros((4, self._neurons))
-        for clip in self._repeated():
-            r, (y, _, y2, squared_error) = clip.repeats, clip.sums
-            trials += r * len(y)
-            frames += len(y)
-            y_sum += y.sum(0)
-            y2_sum += y2.sum(0)
-            error += squared_error.sum(0)
-            noise += ((y2 - y**2 / r) / (r - 1)).sum(0)
-        if not trials:
+        self._close()
+        if not self._count:
             return tuple(np.zeros((3, self._neurons)))
-        total = (y2_sum - y_sum**2 / trials) / (trials - 1)
-        return total, noise / frames, error / trials
+        y, y2, *_, noise, error = self._sums
+        total = (y2 - y**2 / self._count) / (self._count - 1)
+        return total, noise / self._frames, error / self._count
 
     def cc_norm(self) -> Defined:
         """Correlation with the average response over the highest that noise allows.
@@ -369,27 +409,10 @@ class Repeats:
         power SP = (Var(sum of repeats) - sum of their variances) / (R (R - 1)), variances along
         time. Not defined for a clip with SP of ``SIGNAL_FLOOR`` or less, or a constant prediction.
         """
-        sums, clips = np.zeros(self._neurons), np.zeros(self._neurons)
-        for clip in self._repeated():
-            r, (y, p, _, _) = clip.repeats, clip.sums
-            signal = (y.var(0) - clip.variance) / (r * (r - 1))
-            of_clip = _divide(
-                ((y - y.mean(0)) * (p - p.mean(0))).mean(0) / r**2,
-                np.sqrt(p.var(0) / r**2 * np.maximum(signal, 0)),
-                above=_TINY,
-            )
-            defined = of_clip.defined & (signal > SIGNAL_FLOOR)
-            sums[defined] += of_clip.value[defined]
-            clips += defined
-        return _divide(sums, clips, above=0)
-
-    def _repeated(self) -> list[_Clip]:
-        return [clip for clip in self._clips.values() if clip.repeats > 1 and clip.sums.shape[1]]
-
-    def _undefined(self) -> Defined:
-        return Defined(np.full(self._neurons, np.nan), np.zeros(self._neurons, bool))
+        self._close()
+        return _divide(*self._cc_norm, above=0)
 
 
 def _divide(x: np.ndarray, y: np.ndarray, *, above: float) -> Defined:
-    defined = y > above
+    defined = (y > above) & np.isfinite(x)
     return Defined(np.divide(x, y, out=np.full(len(y), np.nan), where=defined), defined)

@@ -154,7 +154,7 @@ def _take(x: np.ndarray, sharding: NamedSharding) -> Array:
 
 def fetch(x: Array) -> np.ndarray:
     """An array on the host of every process."""
-    if x.is_fully_addressable:
+    if jax.process_count() == 1:
         return np.asarray(x)
     return multihost_utils.process_allgather(x, tiled=True)
 

@@ -17,7 +17,7 @@ def scored(noise, *, tiers=("oracle", "final_test_main"), seed=0, neurons=(12, 9
         for index, n in enumerate(neurons):
             rng = np.random.default_rng((seed, index, len(tier)))
             single, repeats = metrics.SingleTrialCorrelation(n), metrics.Repeats(n)
-            for clip in "abcabc":
+            for clip in "aabbcc":
                 y, wrong = rng.gamma(1, 1, (80, n)), rng.normal(size=(80, n))
                 for meter in (single, repeats):
                     meter.add(clip, y, y + noise * wrong)

@@ -1,6 +1,7 @@
 """The scores equal the reference's, and ``evaluate`` applies them to the right frames."""
 
 import dataclasses
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium_jax import metrics, parallel, protocol, uncertainty
+from sensorium_jax import compare, metrics, parallel, protocol, results, uncertainty
 from sensorium_jax import report as reports
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
 from sensorium_jax.evaluate import make_evaluate
+from sensorium_jax.types import Params
 
 GOLDEN = np.load(Path(__file__).parent / "golden/components.npz")
 
@@ -61,17 +63,15 @@ def test_sums_over_trials_equal_one_long_trial(offset):
     assert not found.constant.any()
 
 
-def test_correlation_to_average_averages_each_clip_up_to_its_shortest_repeat():
-    trials = list(random_trials((30, 25, 28, 25)))
-    found = added(metrics.Repeats(4), trials).to_average()
+def by_clip(trials):
+    return sorted(trials, key=lambda trial: trial[0])
+
+
+def test_correlation_to_average_averages_each_clip():
+    trials = list(random_trials((30, 25, 30, 25)))
+    found = added(metrics.Repeats(4), by_clip(trials)).to_average()
     means = [
-        np.concatenate(
-            [
-                (trials[0][i][:28] + trials[2][i]) / 2,
-                (trials[1][i] + trials[3][i]) / 2,
-            ]
-        )
-        for i in (1, 2)
+        np.concatenate([(trials[k][i] + trials[k + 2][i]) / 2 for k in (0, 1)]) for i in (1, 2)
     ]
     expected = [np.corrcoef(means[0][:, n], means[1][:, n])[0, 1] for n in range(4)]
     np.testing.assert_allclose(found.value, expected, rtol=1e-9)
@@ -124,10 +124,53 @@ def test_scores_of_repeats_equal_the_reference(name, golden, offset):
 def repeated(*, clips=3, repeats=5, frames=60, noise=1.0, offset=0.0, seed=0):
     """Trials of neurons with a known signal, which the model predicts."""
     rng = np.random.default_rng(seed)
-    signals = rng.normal(size=(clips, frames, 4)) + offset
-    for _ in range(repeats):
-        for clip, signal in enumerate(signals):
+    for clip, signal in enumerate(rng.normal(size=(clips, frames, 4)) + offset):
+        for _ in range(repeats):
             yield str(clip), signal + noise * rng.normal(size=signal.shape), signal.copy()
+
+
+def test_repeats_hold_one_clip_at_a_time():
+    """Memory does not grow with the clips of a tier; interrupted or uneven repeats are refused."""
+    meter = metrics.Repeats(50)
+
+    def peak(clips):
+        tracemalloc.reset_peak()
+        for clip, y, p in ((c, *rng.normal(size=(2, 100, 50))) for c in clips for _ in "12"):
+            meter.add(clip, y, p)
+        return tracemalloc.get_traced_memory()[1]
+
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    few, more = peak("abc"), peak(map(str, range(30)))
+    tracemalloc.stop()
+    assert more < 1.2 * few
+    frames = np.zeros((100, 50))
+    with pytest.raises(ValueError, match="repeats of clip 'a' one after the other"):
+        meter.add("a", frames, frames)
+    meter.add("new", frames, frames)
+    with pytest.raises(ValueError, match="clip 'new' of 100 frames, got 99"):
+        meter.add("new", frames[1:], frames[1:])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_number_is_never_a_score_of_zero(bad):
+    trials = list(repeated())
+    trials[4][2][7, 1] = bad
+    with np.errstate(invalid="ignore"):
+        single = added(metrics.SingleTrialCorrelation(4), trials)
+        repeats = added(metrics.Repeats(4), trials)
+        for found in (
+            single.correlation().value,
+            metrics.correlate(single.clip_moments().sum(0)),
+            repeats.to_average().value,
+            repeats.to_average_by_clip().value,
+            single.per_trial().value,
+            repeats.feve().value,
+        ):
+            np.testing.assert_array_equal(np.isnan(found), [False, True, False, False])
+        rates = [(clip, np.abs(y), np.abs(p)) for clip, y, p in trials]
+        found = added(metrics.PoissonSums(4), rates).log_likelihood()
+        np.testing.assert_array_equal(found.defined, [True, False, True, True])
 
 
 @pytest.mark.parametrize("offset", [0, 1e5])
@@ -197,8 +240,10 @@ def evaluate_with(
     """Score what ``predict(batch, std) -> [S B T N]`` says."""
 
     def make_predict_step(model, mesh):
-        std = recordings.statistics(statistics).response.std[:, None]  # [S 1 f N]
-        return lambda params, batch, *_: predict(jax_to_numpy(batch), std)
+        return lambda params, batch, neurons, statistics: predict(
+            jax_to_numpy(batch),
+            np.asarray(statistics.response.std)[:, None],  # [S 1 f N]
+        )
 
     monkeypatch.setattr(parallel, "make_predict_step", make_predict_step)
     evaluate = make_evaluate(
@@ -209,7 +254,7 @@ def evaluate_with(
         trials=3,
         **options,
     )
-    return evaluate(None, split)
+    return evaluate(Params({}, {}), split)
 
 
 def jax_to_numpy(batch):
@@ -263,9 +308,38 @@ def test_constant_predictions_are_reported(recordings, monkeypatch):
     assert "12 constant predictions" in str(report)
 
 
-def test_nan_predictions_are_an_error(recordings, monkeypatch):
-    with pytest.raises(UserError, match="expected numbers as predictions, got NaN"):
-        evaluate_with(lambda b, s: perfect(b, s) * np.nan, recordings, monkeypatch)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_predictions_that_are_no_numbers_are_an_error(recordings, monkeypatch, bad):
+    def one_neuron(batch, std):
+        rate = perfect(batch, std)
+        rate[..., 2] = bad
+        return rate
+
+    with pytest.raises(UserError, match="got NaN or infinite ones for 1 of 5 neurons"):
+        evaluate_with(one_neuron, recordings, monkeypatch)
+
+
+def test_runs_are_compared_whatever_neurons_are_constant(recordings, monkeypatch, tmp_path):
+    def one_dead(batch, std):
+        rate = perfect(batch, std)
+        rate[..., 2] = 1
+        return rate
+
+    for name, predict in (("a", one_dead), ("b", perfect)):
+        (tmp_path / name).mkdir()
+        results.write(tmp_path / name, evaluate_with(predict, recordings, monkeypatch))
+    whole = compare.compare(tmp_path / "a", tmp_path / "b")[0]
+    assert whole.b == pytest.approx(1) and whole.a == pytest.approx(10 / 12)
+
+
+def test_repeats_of_unequal_length_are_cut_to_the_shortest(recordings, monkeypatch):
+    table = recordings.trials(0)
+    row = recordings.rows(0, "oracle")[0]
+    frames = np.array(table.frames)
+    frames[row] -= 20
+    monkeypatch.setattr(recordings.sessions[0], "trials", table._replace(frames=frames))
+    for score in evaluate_with(perfect, recordings, monkeypatch).scores:
+        assert score.to_average == pytest.approx(1) and score.single_trial == pytest.approx(1)
 
 
 def test_families_of_a_bonus_tier(recordings, monkeypatch):
@@ -291,8 +365,16 @@ def test_withheld_tiers(recordings, monkeypatch):
     monkeypatch.setattr(
         recordings.sessions[1], "trials", both._replace(labelled=np.array(both.tier) != "oracle")
     )
-    with pytest.raises(UserError, match="responses of oracle are withheld in every session"):
+    with pytest.raises(UserError, match="responses of oracle are withheld: make a submission"):
         evaluate_with(perfect, recordings, monkeypatch)
+    for session in recordings.sessions:
+        rows = session.trials
+        none = np.where(rows.tier == "oracle", "train", rows.tier)
+        monkeypatch.setattr(session, "trials", rows._replace(tier=none))
+    with pytest.raises(UserError, match="expected trials of oracle in .*, found none"):
+        evaluate_with(perfect, recordings, monkeypatch)
+    with pytest.raises(UserError, match="no split 'oracel'; nearest: oracle"):
+        evaluate_with(perfect, recordings, monkeypatch, split="oracel")
 
 
 # --- the report ---------------------------------------------------------------------------------
@@ -409,6 +491,8 @@ def test_the_mean_rate_has_no_information_and_some_neurons_have_no_likelihood():
     p[y[:, 2] > 0, 2] = 0  # a rate of 0 where there is a response
     meter = added(metrics.PoissonSums(3), [("a", y, p)])
     np.testing.assert_array_equal(meter.log_likelihood().defined, [True, True, False])
+    below = added(metrics.PoissonSums(3), [("a", 0 * y, p - 5)])
+    assert not below.log_likelihood().defined.any()
     np.testing.assert_array_equal(meter.bits().defined, [True, False, False])
     assert meter.bits().value[0] == pytest.approx(0, abs=1e-12)
 
@@ -422,7 +506,7 @@ def test_correlations_within_trials_and_within_clips():
     rest = [np.corrcoef(y[:, 2], p[:, 2])[0, 1] for i, (_, y, p) in enumerate(trials) if i != 1]
     assert found.value[2] == pytest.approx(np.mean(rest))
 
-    found = added(metrics.Repeats(4), trials).to_average_by_clip()
+    found = added(metrics.Repeats(4), by_clip(trials)).to_average_by_clip()
     clips = [[(trials[i][k] + trials[i + 2][k]) / 2 for k in (1, 2)] for i in (0, 1)]
     each = [[np.corrcoef(y[:, n], p[:, n])[0, 1] for n in range(4)] for y, p in clips]
     np.testing.assert_allclose(found.value, np.mean(each, 0), rtol=1e-9)

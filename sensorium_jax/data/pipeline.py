@@ -276,8 +276,9 @@ def eval_batches(
     trials: int,
     rate: bool = False,
     sessions: Sequence[int] | None = None,
+    by_clip: bool = False,
 ) -> Iterator[EvalBatch]:
-    """All trials of a tier, by file number, cut to the frames that are scored.
+    """All trials of a tier, cut to the frames that are scored.
 
     Every batch of every tier has the same shape, so that prediction compiles once.
 
@@ -287,12 +288,16 @@ def eval_batches(
         trials: B, trials of every session in a batch; the last one is padded.
         rate: read the true rate as well (simulated mice).
         sessions: S of them, by position; None takes all.
+        by_clip: the repeats of each clip come one after the other; else trials come by file number.
 
     Raises:
         UserError: there is no such tier.
     """
     sessions = range(len(recordings.sessions)) if sessions is None else sessions
     rows = [recordings.rows(s, tier) for s in sessions]
+    if by_clip:
+        clips = [recordings.trials(s).clip[r] for s, r in zip(sessions, rows, strict=True)]
+        rows = [r[np.argsort(clip, kind="stable")] for r, clip in zip(rows, clips, strict=True)]
     longest = max(int(s.trials.frames.max()) for s in recordings.sessions)
     frames = min(protocol.CLIP_FRAMES, longest)
 

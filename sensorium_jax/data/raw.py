@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -310,6 +311,11 @@ def _numbers(names: Iterable[str]) -> set[int]:
     return {int(stem) for stem in stems if stem.isdigit()}
 
 
+# Headers are Python literals, and CPython 3.11 fails now and then (SystemError: "AST constructor
+# recursion depth mismatch") where several threads parse such at once.
+_ONE_HEADER_AT_A_TIME = threading.Lock()
+
+
 def _parse(data: bytes, where: str) -> np.ndarray:
     """The array of a .npy file, without a copy; objects are refused, never unpickled."""
     try:
@@ -319,7 +325,8 @@ def _parse(data: bytes, where: str) -> np.ndarray:
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
-        shape, fortran, dtype = header(file)
+        with _ONE_HEADER_AT_A_TIME:
+            shape, fortran, dtype = header(file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects")
         size = int(np.prod(shape, dtype=np.int64))

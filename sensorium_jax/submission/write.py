@@ -74,15 +74,13 @@ def _write_tier(
             f"expected trials of {tier} in {recordings.store.path}, found none; "
             "submit what the store has, or convert the mice that have them"
         )
-    ids = {s: recordings.sessions[s].load("unit_ids") for s in sessions}
-    done = dict.fromkeys(sessions, 0)
     with TrialWriter(path) as writer:
-        for trial in trained.predictions(trained.params, tier, sessions=sessions):
-            s = trial.session
-            writer.write(*_row(trial, recordings, left_out), ids[s])
-            done[s] += 1
-            total = len(recordings.rows(s, tier))
-            on_trial(f"{tier} {recordings.session_names[s]}", done[s], total)
+        for s in sessions:
+            ids, total = recordings.sessions[s].load("unit_ids"), len(recordings.rows(s, tier))
+            trials = trained.predictions(trained.params, tier, sessions=[s])
+            for done, trial in enumerate(trials, 1):
+                writer.write(*_row(trial, recordings, left_out), ids)
+                on_trial(f"{tier} {recordings.session_names[s]}", done, total)
 
 
 def _row(
