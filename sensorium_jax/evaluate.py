@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -157,9 +158,11 @@ def make_predictions(
             params = params_of(params, sessions)
             here = jax.tree.map(lambda x: x[np.asarray(sessions)], data)
         plan = {"trials": trials, "rate": recordings.simulated, "sessions": sessions}
-        for item in pipeline.eval_batches(recordings, split, **plan, by_clip=by_clip):
-            batch = parallel.shard_batch(item.batch, mesh)
-            rate = parallel.fetch(predict(params, batch, *here))  # [S B T' N]
+        batches = pipeline.eval_batches(recordings, split, **plan, by_clip=by_clip)
+        begun = ((b, predict(params, parallel.shard_batch(b.batch, mesh), *here)) for b in batches)
+        # The device has the next batch to do while this one is looked at.
+        for (item, rate), _ in itertools.pairwise(itertools.chain(begun, [None])):
+            rate = parallel.fetch(rate)  # [S B T' N]
             for at in zip(*np.nonzero(item.index >= 0), strict=True):
                 session = sessions[at[0]]
                 n = int(recordings.neurons.mask[session].sum())
@@ -293,4 +296,3 @@ def _scored(
 def _at(std: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """The std [f N] of given frames [T]: [T N]; pooled ones have f = 1."""
     return std[np.minimum(frames, len(std) - 1)]
-

@@ -326,7 +326,9 @@ def _rate(
             {"params": weights}, features, neurons, shift, train=train, rngs=rngs
         )
 
-    drive = jax.vmap(readout)(params.weights["readout"], features, neurons, shift, keys)
+    # One mouse after the other: each bounds its memory for itself.
+    of_session = params.weights["readout"], features, neurons, shift, keys
+    drive = jax.lax.map(lambda one: readout(*one), of_session)
     rate = rate_of_drive(drive + model.elu_offset)
     if model.modulator is not None:
 

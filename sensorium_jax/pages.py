@@ -49,8 +49,8 @@ def figure(drawn, caption: str) -> str:
     """A matplotlib figure as inline SVG in the page's own text colour, with a caption."""
     import matplotlib
 
-    salt = str(hash(caption))  # figures of one page must not share names of clip paths
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}), io.StringIO() as file:
+    salt = {"svg.hashsalt": caption}  # figures of one page must not share names of clip paths
+    with matplotlib.rc_context({**STYLE, **salt}), io.StringIO() as file:
         drawn.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")

@@ -66,6 +66,12 @@ def make_mesh(devices: int | None = None, *, neuron_devices: int = 1) -> Mesh:
             "jax.devices() lists what this process can use"
         )
     devices = devices or len(available)
+    if jax.process_count() > 1 and jax.local_device_count() % neuron_devices:
+        raise UserError(
+            f"expected devices that share neurons in one process, got {jax.local_device_count()} "
+            f"devices a process and neuron_devices={neuron_devices}; start fewer processes with "
+            "more devices each, or change neuron_devices"
+        )
     if devices % neuron_devices:
         raise UserError(
             f"expected a number of devices that neuron_devices={neuron_devices} divides evenly, "
@@ -190,13 +196,17 @@ def make_train_step(
     that lowering the learning rate does not compile again. The state's buffers are donated.
     """
     specs = _state_specs(model, optimizer, mesh)
-    return _compile(_make_step(model, scaling, optimizer, specs.params.weights), mesh, specs)
+    step = _make_step(model, scaling, optimizer, specs.params.weights)
+    return jax.jit(_sharded(step, mesh, specs, OF_BATCH), donate_argnums=0)
 
 
 def place_state(
     state: TrainState, model: models.Model, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
-    """Put a state where ``make_train_step`` with the same arguments wants it."""
+    """Put a state where ``make_train_step`` with the same arguments wants it.
+
+    What lies there already is not copied, and the first step takes its memory.
+    """
     specs = _state_specs(model, optimizer, mesh)
     return _place(state, jax.tree.map(lambda _, spec: NamedSharding(mesh, spec), state, specs))
 
@@ -247,7 +257,11 @@ def make_ensemble_step(
         each = [jax.tree.map(lambda x, i=i: x[i], new) for i in range(len(states))]
         return tuple(state for state, _ in each), tuple(metrics for _, metrics in each)
 
-    return _compile(together, mesh, specs)
+    def program(states, batches, *rest):
+        of_states, of_batches = (specs,) * len(states), (OF_BATCH,) * len(states)
+        return _sharded(together, mesh, of_states, of_batches)(states, batches, *rest)
+
+    return jax.jit(program, donate_argnums=0)
 
 
 def _make_step(
@@ -298,14 +312,13 @@ def _square(x: Array, spec: P) -> Array:
     return jax.lax.psum(square, NEURONS) if NEURONS in spec else square
 
 
-def _compile(step: TrainStep, mesh: Mesh, state: TrainState) -> TrainStep:
-    sharded = jax.shard_map(
+def _sharded(step: TrainStep, mesh: Mesh, of_state: PyTree, of_batch: PyTree) -> TrainStep:
+    return jax.shard_map(
         step,
         mesh=mesh,
-        in_specs=(state, OF_BATCH, OF_NEURONS, OF_STATISTICS, WHOLE, WHOLE),
-        out_specs=(state, WHOLE),
+        in_specs=(of_state, of_batch, OF_NEURONS, OF_STATISTICS, WHOLE, WHOLE),
+        out_specs=(of_state, WHOLE),
     )
-    return jax.jit(sharded, donate_argnums=0)
 
 
 def _poisson_sums(
@@ -345,10 +358,20 @@ PredictStep = Callable[[PyTree, Batch, Neurons, Statistics], Array]
 
 
 def make_predict_step(model: models.Model, mesh: Mesh) -> PredictStep:
-    """Compile prediction in evaluation mode: (params, batch, neurons, statistics) -> [S B T' N]."""
+    """Compile prediction in evaluation mode: (params, batch, neurons, statistics) -> [S B T' N].
+
+    One session after the other, so that memory is that of one session's trials.
+    """
 
     def step(params, batch, neurons, statistics):
-        return models.apply(model, params, batch, neurons, statistics)[0]
+        shared = {"core": params.weights["core"]}
+        own = {name: x for name, x in params.weights.items() if name not in shared}
+
+        def of_session(one: tuple) -> Array:
+            own, *rest = jax.tree.map(lambda x: x[None], one)
+            return models.apply(model, Params(shared | own, params.stats), *rest)[0][0]
+
+        return jax.lax.map(of_session, (own, batch, neurons, statistics))
 
     batches = Batch(*(BY_TRIAL for _ in Batch._fields))  # readouts are whole on every device
     specs = (WHOLE, batches, WHOLE, WHOLE)

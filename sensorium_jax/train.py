@@ -109,16 +109,16 @@ def _run_epoch(group: list[_Member], programs: _Programs, bar: _Bar, stop: _Stop
     """Step members that stand at the same step to the end of their epoch."""
     for member in group:
         member.batch = member.batch or member.next_batch()
+    due = None  # metrics to be logged once the device has the next step to do
     while True:
         metrics = programs.advance(group)
+        _log(group, due, bar)
         for member in group:
             member.step += 1
             member.batch = member.next_batch()  # read and sent while the step runs
         step = group[0].step
-        if step % LOG_EVERY_STEPS == 0 or step == 1:
-            values = [m.write_log(v) for m, v in zip(group, metrics, strict=True)]
-            bar.show(loss=sum(values) / len(values))
         ended = step % programs.experiment.epoch_steps == 0
+        due = metrics if (step % LOG_EVERY_STEPS == 0 or step == 1) and not ended else None
         # Processes must agree to stop, which takes time: they ask each other now and then.
         asked = ended or step % LOG_EVERY_STEPS == 0 or jax.process_count() == 1
         stopping = asked and parallel.any_process(stop.requested)
@@ -127,11 +127,19 @@ def _run_epoch(group: list[_Member], programs: _Programs, bar: _Bar, stop: _Stop
                 member.end_epoch(values, bar)
         bar.advance(len(group))
         if stopping and not all(m.done for m in group):
+            _log(group, due, bar)
             for member in group:
                 member.save()
             raise Interrupted(f"saved at step {step} of {programs.total_steps}")
         if ended:
             return
+
+
+def _log(group: list[_Member], metrics: tuple[dict[str, jax.Array], ...] | None, bar: _Bar) -> None:
+    """Write the metrics of the step at which members stand, if there are any."""
+    if metrics is not None:
+        values = [member.write_log(m) for member, m in zip(group, metrics, strict=True)]
+        bar.show(loss=sum(values) / len(values))
 
 
 class _Programs:
@@ -297,7 +305,7 @@ class _Member:
 
     def write_log(self, metrics: dict) -> float:
         """Log the metrics of the last step, and return its loss."""
-        values = {name: float(value) for name, value in metrics.items()}
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if not math.isfinite(values["loss"]):
             raise UserError(
                 f"{self.name}expected a finite loss, got {values['loss']} at step {self.step}: "

@@ -174,5 +174,5 @@ def test_an_ensemble_is_no_run_and_runs_must_match(recordings, one_by_one, tmp_p
 
 
 def test_members_are_counted():
-    with pytest.raises(UserError, match="at least 1 member"):
+    with pytest.raises(UserError, match="at least 1 of members, got 0"):
         override(small.experiment(), "members=0")

@@ -113,7 +113,8 @@ class LayeredCore(nn.Module):
             return x
         shape = (x.shape[-1] // self.rotations,)
         bias = self.param(f"bias{layer}", nn.initializers.zeros, shape)
-        return x + jnp.tile(bias, self.rotations).astype(x.dtype)
+        # In float32, so that the sum that is its gradient is float32 as well.
+        return (x.astype(jnp.float32) + jnp.tile(bias, self.rotations)).astype(x.dtype)
 
     @property
     def maps(self) -> int:

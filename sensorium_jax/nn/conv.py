@@ -49,11 +49,18 @@ def conv2d(
         [... H' W' D] with H' = (H + 2 padding[0] - (K - 1) dilation - 1) // stride + 1, and W'
         alike.
     """
-    images = x.reshape(-1, *x.shape[-3:])
-    kernel = _dilated(kernel, dilation).astype(x.dtype)
-    if stride > 1:
-        images, kernel, padding = _space_to_depth(images, kernel, padding=padding, stride=stride)
-    y = on_platform(_convolve, images, kernel, padding=padding)
+    images, kernel = x.reshape(-1, *x.shape[-3:]), kernel.astype(x.dtype)
+
+    def on_cpu(x: Array, kernel: Array) -> Array:
+        kernel, pad = _dilated(kernel, dilation), padding
+        if stride > 1:
+            x, kernel, pad = _space_to_depth(x, kernel, padding=padding, stride=stride)
+        return cpu_convolver(kernel, x.shape[1:3], padding=pad)(x)
+
+    def directly(x: Array, kernel: Array) -> Array:
+        return _direct(x, kernel, padding=padding, stride=stride, dilation=dilation)
+
+    y = jax.lax.platform_dependent(images, kernel, cpu=on_cpu, default=directly)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
@@ -168,24 +175,23 @@ def on_platform(program: Callable, *arrays: Array, padding: Padding) -> Array:
     )
 
 
-def _convolve(x: Array, kernel: Array, *, convolver: Callable, padding: Padding) -> Array:
-    return convolver(kernel, x.shape[1:3], padding=padding)(x)
-
-
 def direct_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
     """A function [N H W C] -> [N H' W' D] that leaves the choice of algorithm to XLA."""
     del image_shape  # only the Fourier form must know it
+    return lambda x: _direct(x, kernel, padding=padding)
 
-    def convolve(x: Array) -> Array:
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (1, 1),
-            [(p, p) for p in padding],
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
 
-    return convolve
+def _direct(
+    x: Array, kernel: Array, *, padding: Padding, stride: int = 1, dilation: int = 1
+) -> Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        [(p, p) for p in padding],
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
 
 
 def cpu_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:

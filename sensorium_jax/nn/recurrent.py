@@ -98,7 +98,8 @@ def _run(
 ) -> Array:
     images = x.reshape(-1, *x.shape[2:])
     w_input, w_gates, w_candidate = (w.astype(x.dtype) for w in (w_input, w_gates, w_candidate))
-    drive = convolver(w_input, x.shape[2:4], padding=padding)(images) + bias.astype(x.dtype)
+    drive = convolver(w_input, x.shape[2:4], padding=padding)(images)
+    drive = (drive.astype(jnp.float32) + bias).astype(x.dtype)  # so that its gradient's sum is, too
     drive = drive.reshape(*x.shape[:2], *drive.shape[1:])  # [T B h w 3R]
     if start is None:
         start = jnp.zeros_like(drive[0, ..., : w_candidate.shape[-1]], jnp.float32)

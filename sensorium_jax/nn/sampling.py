@@ -54,7 +54,8 @@ def in_groups(features: Array, grid: Array, weights: Array, *, at_once: int) -> 
 def _read(features: Array, grid: Array, weights: Array) -> Array:
     """``bilinear_dot`` of all frames at once."""
     m, h, w, c = features.shape
-    pixels = features.reshape(m, h * w, c)
+    # In float32: the gradient of a pixel is a sum over all neurons that read it.
+    pixels = features.reshape(m, h * w, c).astype(jnp.float32)
     x = (grid[..., 0] + 1) * (w - 1) / 2
     y = (grid[..., 1] + 1) * (h - 1) / 2
     left, top = jnp.floor(x), jnp.floor(y)
@@ -64,13 +65,7 @@ def _read(features: Array, grid: Array, weights: Array) -> Array:
         inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
         index = jnp.clip(row, 0, h - 1) * w + jnp.clip(column, 0, w - 1)
         here = jnp.take_along_axis(pixels, index.astype(jnp.int32)[..., None], axis=1)  # [M N C]
-        weighed = jnp.einsum(
-            "mnc,nc->mn",
-            here,
-            weights.astype(here.dtype),
-            preferred_element_type=jnp.float32,
-        )
-        return jnp.where(inside, share, 0) * weighed
+        return jnp.where(inside, share, 0) * jnp.einsum("mnc,nc->mn", here, weights)
 
     return (
         corner(left, top)
