@@ -13,10 +13,33 @@ from rich.console import Console
 from rich.table import Table
 
 from sensorium_jax import pages, uncertainty
+from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import Defined, Example, correlate
 
 ALL = "all"  # the family of a row that holds a whole tier
-FURTHER = ("to_average", "cc_norm", "feve", "oracle", "per_trial", "log_likelihood", "bits")
+FURTHER = (
+    "to_average",
+    "to_average_by_clip",
+    "cc_norm",
+    "feve",
+    "oracle",
+    "oracle_conservative",
+    "per_trial",
+    "log_likelihood",
+    "bits",
+)
+# Columns of a page's tables, beside the interval of the first.
+SHOWN = {
+    "single_trial": "single trial",
+    "single_trial_ceiling": "ceiling",
+    "to_average": "to average",
+    "cc_norm": "CC norm",
+    "feve": "FEVE",
+    "oracle": "oracle, jackknife",
+    "oracle_conservative": "conservative",
+    "bits": "bits",
+}
+_HEADER = ["neurons", "trials", "single trial", "95 % interval", *list(SHOWN.values())[1:]]
 
 
 class Partial(NamedTuple):
@@ -123,12 +146,26 @@ class Report:
         means = [m for m in means if m is not None]
         return _average(means, [1] * len(means))
 
-    def interval(self, tier: str, *, family: str = ALL) -> tuple[float, float]:
-        """The 95 % interval of ``by_neuron`` over clips and neurons (``uncertainty``)."""
-        key = tier, family
+    def interval(
+        self, tier: str, *, family: str = ALL, session: str | None = None
+    ) -> tuple[float, float]:
+        """The 95 % interval over clips and neurons (``uncertainty``) of ``by_neuron``.
+
+        With ``session`` that of one mouse.
+
+        Raises:
+            UserError: nothing was scored there.
+        """
+        key = tier, family, session
         if key not in self._intervals:
-            clips = [s.clips for s in self.select(tier, family=family)]
-            self._intervals[key] = uncertainty.interval(uncertainty.bootstrap(clips))
+            chosen = [s for s in self.select(tier, family=family) if session in (None, s.session)]
+            if not chosen:
+                raise UserError(
+                    f"expected scores of {tier!r} ({family}, {session or 'all mice'}), found none; "
+                    f"there are {', '.join(dict.fromkeys(t for t, _ in self.rows())) or 'none'}"
+                )
+            draws = uncertainty.bootstrap([s.clips for s in chosen])
+            self._intervals[key] = uncertainty.interval(draws)
         return self._intervals[key]
 
     def rows(self) -> list[tuple[str, str]]:
@@ -216,37 +253,38 @@ class Report:
         ]
 
     def _repr_html_(self) -> str:
-        header = ["tier / stimuli", "mice", "trials", "single trial", "95 % interval", "ceiling"]
-        header += ["to average", "CC norm", "FEVE", "oracle", "bits"]
         rows = []
         for tier, family in self.rows():
-            sessions = self.select(tier, family=family)
-
-            def mean(field: str, tier=tier, family=family) -> str:
-                return _number(self.by_neuron(tier, family=family, field=field))
-
-            interval = " to ".join(map(_number, self.interval(tier, family=family)))
-            counts = str(len(sessions)), str(sum(s.trials for s in sessions))
+            chosen = self.select(tier, family=family)
             name = tier if family == ALL else f"\u2003{family}"
-            fields = "single_trial_ceiling", "to_average", "cc_norm", "feve", "oracle", "bits"
-            rows.append([name, *counts, mean("single_trial"), interval, *map(mean, fields)])
-        caption = self._caption().replace("\n", " ")
-        return f"{pages.table(header, rows)}<p>{html.escape(caption)}</p>"
+            values = [self.by_neuron(tier, family=family, field=f) for f in SHOWN]
+            interval = self.interval(tier, family=family)
+            rows.append([name, str(len(chosen)), *_cells(chosen, values, interval)])
+        table = pages.table(["tier / stimuli", "mice", *_HEADER], rows)
+        text = [*self._caption().split("\n"), self._undefined()]
+        return f"{table}<p>{html.escape(' '.join(text))}</p>"
+
+    def _undefined(self) -> str:
+        """How many neurons have no such score, by name."""
+        whole = [s for s in self.scores if s.family == ALL]
+        without = {
+            name: sum(s.neurons - s.mean(field).neurons for s in whole if field in s.defined)
+            for field, name in SHOWN.items()
+        }
+        found = ", ".join(f"{name} {n}" for name, n in without.items() if n)
+        return (
+            f"Not defined, and left out of means, neurons of all tiers: {found}." if found else ""
+        )
 
     def _by_mouse(self) -> tuple[list[str], list[list[str]]]:
-        tiers = [tier for tier, family in self.rows() if family == ALL]
-        whole = [s for s in self.scores if s.family == ALL]
-        values = {(s.session, s.tier): s.single_trial for s in whole}
-        names = dict.fromkeys(s.session for s in self.scores)
-        rows = [
-            [
-                name.partition("-Video-")[0],
-                str(max(s.neurons for s in whole if s.session == name)),
-                *(_number(values.get((name, tier), math.nan)) for tier in tiers),
-            ]
-            for name in names
-        ]
-        return ["mouse", "neurons", *tiers], rows
+        rows = []
+        for s in self.scores:
+            name = s.tier if s.family == ALL else f"\u2003{s.family}"
+            values = [_nan_if_none(s.mean(field).mean) for field in SHOWN]
+            interval = self.interval(s.tier, family=s.family, session=s.session)
+            mouse = s.session.partition("-Video-")[0].removeprefix("dynamic")
+            rows.append([name, mouse, *_cells([s], values, interval)])
+        return ["tier / stimuli", "mouse", *_HEADER], rows
 
     def to_json(self) -> dict:
         """Plain values: every score, and the means over neurons and over mice."""
@@ -260,10 +298,12 @@ class Report:
                     "single_trial_interval": self.interval(tier, family=family),
                     "single_trial_by_mouse": self.by_mouse(tier, family=family),
                     **{
-                        f"{field}_by_neuron": _or_none(
-                            self.by_neuron(tier, family=family, field=field)
-                        )
+                        f"{field}_{weights}": _or_none(mean(tier, family=family, field=field))
                         for field in FURTHER
+                        for weights, mean in (
+                            ("by_neuron", self.by_neuron),
+                            ("by_mouse", self.by_mouse),
+                        )
                     },
                 }
                 for tier, family in self.rows()
@@ -280,6 +320,19 @@ class Report:
 
 def _average(values: Sequence[float], weights: Sequence[int]) -> float:
     return float(np.average(values, weights=weights)) if values else math.nan
+
+
+def _cells(
+    scores: Sequence[Score], values: Sequence[float], interval: tuple[float, float]
+) -> list[str]:
+    """What ``_HEADER`` names, of the scores of some mice."""
+    counts = (sum(getattr(s, name) for s in scores) for name in ("neurons", "trials"))
+    first, *rest = map(_number, values)
+    return [*map(str, counts), first, " to ".join(map(_number, interval)), *rest]
+
+
+def _nan_if_none(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _or_none(value: float) -> float | None:

@@ -158,22 +158,23 @@ def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
         *((name, version(name)) for name in PACKAGES),
         ("Python", platform.python_version()),
         ("device", f"{len(jax.devices())} x {device.device_kind} ({device.platform})"),
-        ("peak memory of this process", f"{_peak_bytes() / 2**30:.1f} GiB"),
+        ("peak memory of the process that wrote this", f"{_peak_bytes() / 2**30:.1f} GiB"),
     ]
     frames = len(sessions) * e.data.trials * e.data.frames
     for path in logs:
         speed = _speed(path)
         if speed:
-            rows.append(("training", f"{speed * frames:,.0f} frames/s, scoring included"))
+            rows.append(("training", f"{speed * frames:,.0f} frames/s"))
     yield pages.table(("", ""), rows)
 
 
 def _speed(path: Path) -> float | None:
-    """Steps per second between the first and the last line of a log."""
-    lines = path.read_text().splitlines()
-    first, last = json.loads(lines[0]), json.loads(lines[-1])
-    seconds = last["time"] - first["time"]
-    return (last["step"] - first["step"]) / seconds if seconds > 0 else None
+    """Steps per second, the median between neighbouring lines of a log: without interruptions."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    step, time = (np.array([r[name] for r in records]) for name in ("step", "time"))
+    moved = np.diff(step) > 0
+    seconds = np.diff(time)[moved] / np.diff(step)[moved]
+    return float(1 / np.median(seconds)) if len(seconds) and np.median(seconds) > 0 else None
 
 
 def _peak_bytes() -> int:

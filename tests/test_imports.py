@@ -26,7 +26,7 @@ ALLOWED = {
     "uncertainty": {"metrics"},
     "pages": {"files"},
     "figures": {"pages", "protocol", "report"},
-    "report": {"metrics", "uncertainty", "pages", "figures"},
+    "report": {"errors", "metrics", "uncertainty", "pages", "figures"},
     "results": {"errors", "files", "report"},
     "compare": LEAVES | {"metrics", "report", "results", "uncertainty"},
     "leaderboard": LEAVES | {"report", "results"},

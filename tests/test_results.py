@@ -82,7 +82,11 @@ def test_the_board_ranks_runs_and_marks_simulated_mice(tmp_path, capsys):
     names = [column.split()[1] for column in capsys.readouterr().out.splitlines() if "│" in column]
     assert names.index("b") < names.index("a") < names.index("DwiseNeuro,")
     published = json.loads(board.read_text())["published"]
-    assert all(0 < value < 0.4 for e in published for value in e["scores"].values())
+    values = {(e["name"], tier): value for e in published for tier, value in e["scores"].items()}
+    assert values["DwiseNeuro, 1st", "final_test_bonus"] == 0.2215
+    assert values["ViV1T, 3rd", "oracle"] == 0.2608
+    assert values["factorised, mean", "final_test_main"] == 0.1828
+    assert {e["kind"] for e in published} == {"server", "own score", "quoted"}
     assert leaderboard.main([str(tmp_path / "nowhere")]) == 2
 
 

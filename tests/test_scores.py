@@ -420,6 +420,9 @@ def test_intervals_stand_in_the_json():
     assert report.to_json()["scores"][0]["session"] == "a"
     low, high = report.interval("oracle")
     assert -1 <= low < high <= 1
+    assert report.interval("oracle", session="a") == (low, high)
+    with pytest.raises(UserError, match="scores of 'oracel'.*; there are oracle"):
+        report.interval("oracel")
 
 
 # --- intervals ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.run import Run
 from sensorium_jax.submission.__main__ import main
 from sensorium_jax.submission.files import TRACKS
+from sensorium_jax.submission.write import _rounded
 
 pa = pytest.importorskip("pyarrow", reason="needs pip install -e '.[submission]'")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pip install -e '.[submission]'")
@@ -73,11 +74,19 @@ def test_rows_are_the_predictions_in_the_scorers_units(track, zips, trained):
         assert [(r["mouse"], r["trial_indices"]) for r in rows] == sorted(expected)
         for row in rows:
             trial = expected[row["mouse"], row["trial_indices"]]
-            np.testing.assert_allclose(row["prediction"], trial.prediction.T, rtol=2e-5)
+            np.testing.assert_allclose(row["prediction"], trial.prediction.T, rtol=2**-13 + 2e-5)
             session = recordings.sessions[trial.session]
             assert row["neuron_ids"] == session.load("unit_ids").tolist()
             length = min(protocol.CLIP_FRAMES, session.trials.frames[trial.row])
             assert len(row["prediction"][0]) == length - protocol.SKIP_FRAMES
+
+
+def test_predictions_are_rounded_to_the_nearest_of_twelve_bits():
+    x = np.random.default_rng(0).gamma(0.1, 5, 10_000).astype(np.float32)
+    found = _rounded(x)
+    assert 2**-14 < np.max(np.abs(found - x) / x) <= 2**-13
+    assert not (found.view(np.uint32) & 0x7FF).any()
+    np.testing.assert_array_equal(_rounded(found), found)
 
 
 def test_public_responses_are_scored_as_evaluate_does(zips, trained):
@@ -207,6 +216,13 @@ def test_files_that_are_none(zips, public, tmp_path):
     damaged.write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="expected parquet in .*, it cannot be read"):
         submission.check(damaged, public)
+    broken = bytearray(zips["main"].read_bytes())
+    for at in (100, len(broken) - 60):  # in the data, in the directory
+        broken[at] ^= 255
+        damaged = tmp_path / f"broken{at}.zip"
+        damaged.write_bytes(broken)
+        with pytest.raises(UserError, match="expected a submission|expected parquet"):
+            submission.check(damaged, public)
     with pytest.raises(UserError, match="none.zip cannot be read"):
         submission.check(tmp_path / "none.zip", public)
     columns = tmp_path / FINAL

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sensorium_jax import protocol
 from sensorium_jax.programs import exit_code, session_bars
-from sensorium_jax.submission.files import TRACKS
+from sensorium_jax.submission.files import LARGEST_BYTES, TRACKS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,6 +36,7 @@ def _write(flags: argparse.Namespace) -> int:
         with session_bars(transient=True) as bar:
             path = write(trained, track, Path(flags.out), window=flags.window, on_trial=bar)
         print(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
+        _warn_of_size(path)
     return 0
 
 
@@ -51,7 +52,13 @@ def _check(flags: argparse.Namespace) -> int:
             print(f"  {session}: single-trial correlation {value:.4f}")
         if not checked.correlation:
             print("  responses are withheld: not scored")
+    _warn_of_size(Path(flags.file))
     return 0
+
+
+def _warn_of_size(path: Path) -> None:
+    if path.stat().st_size > LARGEST_BYTES:
+        print(f"  warning: larger than the {LARGEST_BYTES / 1e9:.0f} GB that can be uploaded")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -50,7 +51,7 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
             for name in archive.namelist():
                 with archive.open(name) as file:
                     checked.append(_check_file(name, file, f"{path.name}: {name}", recordings))
-    except OSError as error:
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"expected a submission, {path} cannot be read ({error})") from None
     if sorted(c.tier.split("_")[0] for c in checked) != ["final", "live"] or (
         len({c.tier.split("_")[-1] for c in checked}) > 1

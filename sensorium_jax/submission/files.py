@@ -20,6 +20,8 @@ TRACKS = {
 }
 TIERS = {name: tier for track in TRACKS.values() for tier, name in track.items()}
 
+LARGEST_BYTES = 5_000_000_000  # of an upload (starter kit, README)
+
 COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
 
 
