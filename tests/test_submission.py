@@ -82,7 +82,7 @@ def test_rows_are_the_predictions_in_the_scorers_units(track, zips, trained):
 
 
 def test_predictions_are_rounded_to_the_nearest_of_twelve_bits():
-    x = np.random.default_rng(0).gamma(0.1, 5, 10_000).astype(np.float32)
+    x = np.random.default_rng(0).gamma(1, 5, 10_000).astype(np.float32)
     found = _rounded(x)
     assert 2**-14 < np.max(np.abs(found - x) / x) <= 2**-13
     assert not (found.view(np.uint32) & 0x7FF).any()

@@ -82,11 +82,11 @@ def test_a_run_learns_and_leaves_its_story(whole):
 def test_stopped_and_resumed_equals_never_stopped(number, whole, recordings, tmp_path, monkeypatch):
     signal_once(monkeypatch, number, step=1)
     before = signal.getsignal(number)  # ignored where a shell started the tests in the background
-    with pytest.raises(Interrupted, match="saved at step 1 of 6"):
+    with pytest.raises(Interrupted, match="saved at step 2 of 6"):  # logged while step 2 runs
         run(recordings, tmp_path / "run")
     assert signal.getsignal(number) is before
     params, shown = run(recordings, tmp_path / "run")
-    assert "Resuming at step 1 of 6" in shown
+    assert "Resuming at step 2 of 6" in shown
     assert_same(params, whole[1])
     assert lines(tmp_path / "run") == lines(whole[0])
 
