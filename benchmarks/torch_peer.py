@@ -229,14 +229,41 @@ class VideoModel(nn.Module):
         self.readout = nn.ModuleDict({s: GaussianReadout(neurons, features) for s in sessions})
         self.shifter = nn.ModuleDict({s: Shifter() for s in sessions})
 
+    def features(self, video: Tensor) -> Tensor:
+        """[B C T H W] -> [B T' F h w]."""
+        x = self.core(video)
+        return x if self.gru_module is None else self.gru_module(x)
+
     def forward(self, video: Tensor, pupil_center: Tensor, session: str) -> Tensor:
         """[B C T H W], [B T 2] -> rate [B T' N]."""
-        x = self.core(video)
-        if self.gru_module is not None:
-            x = self.gru_module(x)
-        shift = self.shifter[session](pupil_center[:, -x.shape[1] :].flatten(0, 1))
-        y = self.readout[session](x.flatten(0, 1), shift)
-        return (F.elu(y) + 1).unflatten(0, x.shape[:2])
+        heads = self.readout[session], self.shifter[session]
+        return read(*heads, self.features(video), pupil_center)
+
+
+def read(readout: GaussianReadout, shifter: Shifter, x: Tensor, pupil_center: Tensor) -> Tensor:
+    """[B T' F h w], [B T 2] -> rate [B T' N]."""
+    shift = shifter(pupil_center[:, -x.shape[1] :].flatten(0, 1))
+    y = readout(x.flatten(0, 1), shift)
+    return (F.elu(y) + 1).unflatten(0, x.shape[:2])
+
+
+def compiled_forward(model: VideoModel, **options):
+    """The model's forward pass under ``torch.compile``, in two parts: neither sees a mouse's name.
+
+    Names would be constants of the program, so that every mouse compiles its own, until PyTorch
+    gives up and quietly goes on op by op. Here every mouse's weights are arguments, and giving up
+    is an error.
+    """
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    features, heads = (
+        torch.compile(part, dynamic=False, **options) for part in (model.features, read)
+    )
+
+    def forward(video: Tensor, pupil_center: Tensor, session: str) -> Tensor:
+        mine = model.readout[session], model.shifter[session]
+        return heads(*mine, features(video), pupil_center)
+
+    return forward
 
 
 def build(name: str, *, sessions: tuple[str, ...], neurons: int) -> tuple[VideoModel, tuple]:
