@@ -9,7 +9,6 @@ round; medians. Also how often the step of ten mice is compiled for batches that
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import record
 from rich.console import Console
 from rich.table import Table
 
@@ -44,8 +44,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3, help="times every step runs (default 3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture of them")
+    record.add_flags(parser)
     flags = parser.parse_args()
     sizes = [BASE | {name: value} for name, values in SWEEPS.items() for value in values]
     sizes = [dict(pairs) for pairs in dict.fromkeys(tuple(s.items()) for s in sizes)]
@@ -55,10 +54,7 @@ def main() -> None:
     ]
     Console().print(table(found))
     print(f"ten mice, {flags.rounds + 1} different batches: compiled {compiled} time(s)")
-    if flags.json:
-        flags.json.write_text(json.dumps({"steps": found, "compiled": compiled}, indent=1) + "\n")
-    if flags.plot:
-        plot(found, flags.plot)
+    record.write(flags, {"steps": found, "compiled": compiled}, draw)
 
 
 def measure(sizes: list[dict[str, int]], rounds: int) -> tuple[list[list[float]], int]:
@@ -109,8 +105,9 @@ def table(found: list[dict]) -> Table:
     return out
 
 
-def plot(found: list[dict], path: Path) -> None:
+def draw(found: dict):
     """Seconds against every size, the others fixed; both axes logarithmic."""
+    found = found["steps"]
     figure = pages.make_figure(8, 2.6)
     for axes, name in zip(figure.subplots(1, len(SWEEPS), sharey=True), SWEEPS, strict=True):
         rest = {k: v for k, v in BASE.items() if k != name}
@@ -120,7 +117,7 @@ def plot(found: list[dict], path: Path) -> None:
         title = ", ".join(f"{v} {k}" for k, v in rest.items())
         axes.set_title(title, fontsize=7)
     figure.axes[0].set_ylabel("seconds a step")
-    figure.savefig(path)
+    return figure
 
 
 if __name__ == "__main__":

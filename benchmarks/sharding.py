@@ -8,7 +8,11 @@ of the compiled program by kind, count and bytes (of one device's result), besid
   - gradients of the shared weights, once, in float32;
   - for every layer's batch normalisation, mean and variance, forwards and backwards;
   - sums and counts of the loss, one each for every mouse;
-  - where devices share neurons, the feature maps of their trials forwards, and the maps' gradients.
+  - where devices share neurons, the feature maps of their trials forwards, and the maps' gradients;
+    and of these trials what readouts need besides: gaze for a shifter, behaviour for a modulator,
+    the number of the first frame for statistics by frame (XLA drops what nothing reads).
+
+A collective of groups of one device each is none.
 
 Fake devices share the cores, so that more of them cannot be faster: the seconds show what the
 splitting itself costs, not how a pod scales.
@@ -17,19 +21,23 @@ splitting itself costs, not how a pod scales.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
 import time
 from pathlib import Path
 
+import record
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 MESHES = ((1, 1), (2, 1), (4, 1), (8, 1), (2, 2), (4, 2), (8, 2), (8, 4))
 TRIALS, FRAMES, MICE, NEURONS = 8, 30, 3, 64
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "pred": 1}
+BYTES = {
+    **{"pred": 1, "s8": 1, "u8": 1, "f16": 2, "bf16": 2},
+    **{"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8},
+}
 
 
 def main() -> None:
@@ -39,10 +47,10 @@ def main() -> None:
     )
     parser.add_argument("--devices", type=int, default=8, help="fake devices (default 8)")
     parser.add_argument("--rounds", type=int, default=5, help="steps timed (default 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture of them")
+    record.add_flags(parser)
     flags = parser.parse_args()
     count = f"--xla_force_host_platform_device_count={flags.devices}"
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the devices are fake ones of it
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {count}"
     from rich.console import Console
     from rich.table import Table
@@ -61,10 +69,7 @@ def main() -> None:
             f"{one['seconds']:.3f}",
         )
     Console().print(table)
-    if flags.json:
-        flags.json.write_text(json.dumps(found, indent=1) + "\n")
-    if flags.plot:
-        plot(found, flags.plot)
+    record.write(flags, {"meshes": found}, draw)
 
 
 def measure(meshes: list[tuple[int, int]], rounds: int) -> list[dict]:
@@ -113,7 +118,9 @@ def measure(meshes: list[tuple[int, int]], rounds: int) -> list[dict]:
                 "devices": devices,
                 "neuron_devices": neuron_devices,
                 "sent": sent(program.as_text()),
-                "theory_bytes": theory(shared, own.stats, maps, devices, neuron_devices),
+                "theory_bytes": theory(
+                    shared, own.stats, batch, statistics, maps, devices, neuron_devices
+                ),
                 "seconds": float(np.median(seconds[1:])),
                 "loss": float(metrics["loss"]),
             }
@@ -162,8 +169,10 @@ def spec(x) -> tuple:
 def sent(program: str) -> dict[str, dict[str, int]]:
     """Collectives of a compiled program: count and bytes of their results, by kind."""
     found: dict[str, dict[str, int]] = {}
-    pattern = rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\("
-    for shapes, kind in re.findall(pattern, program):
+    pattern = rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\((.*)"
+    for shapes, kind, rest in re.findall(pattern, program):
+        if re.search(r"replica_groups=(\{\{\d+\}|\[\d+,1\])", rest):
+            continue
         one = found.setdefault(kind, {"count": 0, "bytes": 0})
         one["count"] += 1
         for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
@@ -174,9 +183,11 @@ def sent(program: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def theory(shared: list, stats, maps, devices: int, neuron_devices: int) -> int:
+def theory(shared: list, stats, batch, statistics, maps, devices: int, neuron_devices: int) -> int:
     """Bytes that must be sent, by the list in the module's docstring."""
     import jax
+
+    from experiments.configs.gru_baseline import demo
 
     if devices == 1:
         return 0
@@ -185,15 +196,22 @@ def theory(shared: list, stats, maps, devices: int, neuron_devices: int) -> int:
     sums = 2 * 4 * MICE
     gathered = 0
     if neuron_devices > 1:
-        here = 4 * MICE * maps.size // (devices // neuron_devices)  # maps of a group's trials
+        groups = devices // neuron_devices
+        here = 4 * MICE * maps.size // groups  # maps of a group's trials
         gathered = here + here // neuron_devices  # gathered forwards, scattered backwards
+        model, read = demo.model, []
+        read += [batch.pupil_center] if model.shifter is not None else []
+        read += [batch.behavior] if model.modulator is not None else []
+        read += [batch.first_frame] if statistics.response.mean.shape[1] > 1 else []
+        gathered += sum(x.nbytes for x in read) // groups
     return gradients + moments + sums + gathered
 
 
-def plot(found: list[dict], path: Path) -> None:
+def draw(found: dict):
     """Bytes sent, and seconds, by mesh."""
     from sensorium_jax import pages
 
+    found = found["meshes"]
     figure = pages.make_figure(8, 3.2)
     left, right = figure.subplots(1, 2)
     names = [f"{one['devices']}/{one['neuron_devices']}" for one in found]
@@ -204,7 +222,7 @@ def plot(found: list[dict], path: Path) -> None:
     left.legend()
     right.plot(names, [one["seconds"] for one in found], "o-")
     right.set(ylabel="seconds a step (fake devices)", ylim=(0, None))
-    figure.savefig(path)
+    return figure
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The share of training that the device spends waiting for its input.
 
-    python benchmarks/waiting.py [--steps 100] [--data STORE] [--json FILE]
+    python benchmarks/waiting.py [--steps 100] [--data STORE] [--json FILE] [--plot FILE]
 
 The loop of ``train``: a step is started, the next batch read and sent while it runs. The device
 waits when a step has ended before the next batch is there. The same steps on one batch, over and
@@ -11,7 +11,6 @@ on the simulated mice of the default job.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +18,22 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import record
+from rich.console import Console
+from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.configs.gru_baseline import demo
-from sensorium_jax import demo_store, load_recordings, parallel
+from sensorium_jax import demo_store, load_recordings, pages, parallel
 from sensorium_jax import model as models
 from sensorium_jax.data import pipeline
 from sensorium_jax.types import TrainState
 
 TURNS = 5
+WAITS = "of the time, the device waits for input"
+READS = "of the time, the loop reads and sends while the device works"
+AGAINST = "time, of that of the same steps on one batch"
 
 
 def main() -> None:
@@ -38,7 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=100, help="steps of each loop (default 100)")
     parser.add_argument("--data", type=Path, metavar="STORE", help="(default: simulated mice)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    record.add_flags(parser)
     flags = parser.parse_args()
     loop = Loop(flags.data or demo_store())
     loop.run(3, fresh=True)  # compiles, fills the reader's queue
@@ -47,20 +52,35 @@ def main() -> None:
         for _ in range(TURNS)
     ]
     found = {
-        "waiting": [fresh["waited"] / fresh["seconds"] for fresh, _ in turns],
-        "reading": [fresh["read"] / fresh["seconds"] for fresh, _ in turns],
-        "over one batch": [fresh["seconds"] / same["seconds"] for fresh, same in turns],
+        WAITS: [fresh["waited"] / fresh["seconds"] for fresh, _ in turns],
+        READS: [fresh["read"] / fresh["seconds"] for fresh, _ in turns],
+        AGAINST: [fresh["seconds"] / same["seconds"] for fresh, same in turns],
     }
-    device = jax.devices()[0].device_kind
-    for what, shares in (
-        ("of the time the device waits for input", found["waiting"]),
-        ("of the time the loop reads and sends, while the device works", found["reading"]),
-        ("of the time of the same steps on one batch", found["over one batch"]),
-    ):
-        low, high = min(shares), max(shares)
-        print(f"{device}: {np.median(shares):.2%} ({low:.2%} to {high:.2%}) {what}")
-    if flags.json:
-        flags.json.write_text(json.dumps(found, indent=1) + "\n")
+    found = {"steps": flags.steps // TURNS, "turns": found}
+    Console().print(table(found))
+    record.write(flags, found, draw)
+
+
+def table(found: dict) -> Table:
+    """Median and range over turns of every share."""
+    out = Table(title=f"{jax.devices()[0].device_kind}: {TURNS} turns of {found['steps']} steps")
+    for name in ("", "median", "lowest", "highest"):
+        out.add_column(name, justify="right" if name else "left")
+    for what, shares in found["turns"].items():
+        out.add_row(what, *(f"{f(shares):.2%}" for f in (np.median, min, max)))
+    return out
+
+
+def draw(found: dict):
+    """Every turn's shares, and their medians."""
+    figure = pages.make_figure(7, 2)
+    axes = figure.subplots()
+    for i, shares in enumerate(found["turns"].values()):
+        axes.barh(i, 100 * np.median(shares), color="C0", alpha=0.4)
+        axes.plot(100 * np.array(shares), [i] * len(shares), "k.", markersize=4)
+    axes.set(yticks=range(len(found["turns"])), yticklabels=found["turns"], xlabel="%")
+    axes.invert_yaxis()
+    return figure
 
 
 class Loop:
