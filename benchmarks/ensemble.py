@@ -1,6 +1,7 @@
 """Training several members by one program that maps over them, against one after the other.
 
     python benchmarks/ensemble.py [--config factorized_baseline] [--members 3] [--rounds 5]
+        [--json FILE] [--plot FILE]
 
 Milliseconds for one step of all members at demo size, both ways in turn in every round; medians.
 ``train_members`` chooses by this on CPUs.
@@ -17,9 +18,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import record
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
+WAYS = "one after the other", "together"
 
 
 def main() -> None:
@@ -30,19 +33,37 @@ def main() -> None:
     parser.add_argument("--config", default="factorized_baseline")
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
+    record.add_flags(parser)
     flags = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     experiment = importlib.import_module(f"experiments.configs.{flags.config}").demo
-    alone, together = measure(experiment, members=flags.members, rounds=flags.rounds)
+    times = measure(experiment, members=flags.members, rounds=flags.rounds)
+    alone, together = map(np.median, times.values())
     Console().print(
         f"{jax.devices()[0].device_kind}, {flags.config}, {flags.members} members: "
         f"{1e3 * alone:.0f} ms one after the other, {1e3 * together:.0f} ms together "
         f"({alone / together:.2f}x)"
     )
+    found = {"config": flags.config, "members": flags.members, "seconds": times}
+    record.write(flags, found, draw)
 
 
-def measure(experiment, *, members: int, rounds: int) -> tuple[float, float]:
-    """Median seconds of a step of all members: one after the other, and together."""
+def draw(found: dict):
+    """Every round's seconds, and their medians."""
+    from sensorium_jax import pages
+
+    figure = pages.make_figure(6, 1.6)
+    axes = figure.subplots()
+    for i, times in enumerate(found["seconds"].values()):
+        axes.barh(i, np.median(times), color="C0", alpha=0.4)
+        axes.plot(times, [i] * len(times), "k.", markersize=4)
+    axes.set(yticks=range(len(found["seconds"])), yticklabels=found["seconds"])
+    axes.set_xlabel(f"seconds for a step of {found['members']} members, {found['config']}")
+    return figure
+
+
+def measure(experiment, *, members: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of a step of all members, by round: one after the other, and together."""
     from sensorium_jax import demo_store, load_recordings, parallel
     from sensorium_jax import model as models
     from sensorium_jax.data import pipeline
@@ -78,7 +99,7 @@ def measure(experiment, *, members: int, rounds: int) -> tuple[float, float]:
             began = time.monotonic()
             states[i] = jax.block_until_ready(step(states[i]))
             seconds[i].append(time.monotonic() - began)
-    return tuple(float(np.median(s)) for s in seconds)
+    return dict(zip(WAYS, seconds, strict=True))
 
 
 if __name__ == "__main__":

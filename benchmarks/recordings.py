@@ -1,6 +1,7 @@
 """One mouse of the release's size: converting it, and reading random crops of it.
 
     python benchmarks/recordings.py [--neurons 8000] [--train 14] [--rounds 5]
+        [--json FILE] [--plot FILE]
 
 A simulated mouse, float64 as the release's new mice, of a few trials (a real one has 700). First
 the conversion, against its floors: reading the raw files, and compressing the finished arrays.
@@ -8,7 +9,7 @@ Then training's reads: random 80-frame crops from the store against the public l
 reads the four whole .npy files of a trial, casts and crops them; and against the starter kit's,
 which also normalises the whole arrays, frame by frame, and looks for their first NaN. All ways in
 turn, medians over rounds; once with all files in the page cache, and once read from the disk, as a
-release of 148 GB is on most machines.
+release of 148 GB is on most machines. Bytes are those that a way asks the system for.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+import record
 from rich.console import Console
 from rich.table import Table
 
-from sensorium_jax import protocol, simulate
+from sensorium_jax import pages, protocol, simulate
 from sensorium_jax.data import raw, recording
 from sensorium_jax.data.convert import Options, convert
 from sensorium_jax.data.format import Session, SessionWriter, Trial, open_store
 
 CROP_FRAMES, CROPS = 80, 40
-STORE = "the store"
+STORE, CACHED, FROM_DISK = "the store", "cached", "from disk"
 
 
 def main() -> None:
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--neurons", type=int, default=8000)
     parser.add_argument("--train", type=int, default=14, help="train trials; 10 more are made")
     parser.add_argument("--rounds", type=int, default=5)
+    record.add_flags(parser)
     flags = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as place:
@@ -52,11 +55,16 @@ def main() -> None:
         plan = simulate.SessionPlan("F", flags.neurons, flags.train, 1, 2, 1, 1)
         folder = simulate.write_session(place / "raw", plan, dtype="float64")
         shutil.rmtree(folder / "truth")  # as in a real recording
-        console.print(conversion(folder, place, flags.rounds))
-        console.print(crops(folder, place, flags.rounds))
+        found = {
+            "conversion": conversion(folder, place, flags.rounds),
+            "crops": crops(folder, place, flags.rounds),
+        }
+    console.print(conversion_table(found["conversion"]))
+    console.print(crops_table(found["crops"]))
+    record.write(flags, found, draw)
 
 
-def conversion(folder: Path, place: Path, rounds: int) -> Table:
+def conversion(folder: Path, place: Path, rounds: int) -> dict:
     """Seconds, bytes and memory of the conversion, beside what it cannot do without."""
     session = raw.RawSession(folder)
     files = [p for field in raw.FOLDERS.values() for p in (folder / "data" / field).iterdir()]
@@ -74,28 +82,41 @@ def conversion(folder: Path, place: Path, rounds: int) -> Table:
     for _ in range(rounds):
         for name, way in ways.items():
             seconds[name].append(timed(way))
-    table = Table(title=f"{len(seen)} trials, {len(session.unit_ids)} neurons, float64")
+    return {
+        "trials": len(seen),
+        "neurons": len(session.unit_ids),
+        "raw_bytes": raw_bytes,
+        "stored_bytes": {name: stored_bytes(place / name) for name in ("float32", "float16")},
+        "peak_mib": peak_memory(folder, place),
+        "seconds": seconds,
+    }
+
+
+def conversion_table(found: dict) -> Table:
+    """One row a way."""
+    raw_bytes, trials = found["raw_bytes"], found["trials"]
+    table = Table(title=f"{trials} trials, {found['neurons']} neurons, float64")
     for column in ("", "s", "range", "MB/s of raw", "ms a trial", "store / raw"):
         table.add_column(column, justify="right" if table.columns else "left")
-    for name, times in seconds.items():
+    for name, times in found["seconds"].items():
         middle = statistics.median(times)
         size = ""
         if name.startswith("convert"):
-            size = f"{stored_bytes(place / name.split()[-1]) / raw_bytes:.3f}"
+            size = f"{found['stored_bytes'][name.split()[-1]] / raw_bytes:.3f}"
         table.add_row(
             name,
             f"{middle:.2f}",
             f"{min(times):.2f}-{max(times):.2f}",
             f"{raw_bytes / middle / 1e6:.0f}",
-            f"{1e3 * middle / len(seen):.0f}",
+            f"{1e3 * middle / trials:.0f}",
             size,
         )
-    table.caption = f"peak memory of a process that converts: {peak_memory(folder, place):.0f} MiB"
+    table.caption = f"peak memory of a process that converts: {found['peak_mib']:.0f} MiB"
     return table
 
 
-def crops(folder: Path, place: Path, rounds: int) -> Table:
-    """Trials a second of random crops: from the store, from whole files, and normalised on top."""
+def crops(folder: Path, place: Path, rounds: int) -> dict:
+    """Seconds and bytes of random crops: from the store, from whole files, normalised on top."""
     session, half = (open_store(place / name).sessions[0] for name in ("float32", "float16"))
     recorded = raw.RawSession(folder).released()
     rng = np.random.default_rng(0)
@@ -132,26 +153,68 @@ def crops(folder: Path, place: Path, rounds: int) -> Table:
         "whole .npy files": (from_files, list(folder.glob("data/*/*.npy"))),
         "like the starter kit": (like_the_starter_kit, list(folder.glob("data/*/*.npy"))),
     }
-    table = Table(title=f"{CROPS} random crops of {CROP_FRAMES} frames, one reader")
-    for column in ("", "cached, trials/s", "store is", "from disk, trials/s", "store is"):
-        table.add_column(column, justify="right" if table.columns else "left")
-    seconds = {name: {True: [], False: []} for name in ways}
-    for cached in (True, False):
+    seconds = {name: {CACHED: [], FROM_DISK: []} for name in ways}
+    for cached in (CACHED, FROM_DISK):
         for _ in range(rounds):
             for name, (way, touched) in ways.items():
-                if not cached:
+                if cached == FROM_DISK:
                     forget(touched)
                 seconds[name][cached].append(timed(way))
-    first = seconds[STORE]
-    for name, times in seconds.items():
+    read = {name: bytes_read(way) / CROPS for name, (way, _) in ways.items()}
+    return {"crops": CROPS, "frames": CROP_FRAMES, "bytes_a_crop": read, "seconds": seconds}
+
+
+def crops_table(found: dict) -> Table:
+    """One row a way."""
+    table = Table(title=f"{CROPS} random crops of {CROP_FRAMES} frames, one reader")
+    columns = "cached, trials/s", "store is", "from disk, trials/s", "store is", "MB a crop"
+    for column in ("", *columns, "times the store's"):
+        table.add_column(column, justify="right" if table.columns else "left")
+    first, read = found["seconds"][STORE], found["bytes_a_crop"]
+    for name, times in found["seconds"].items():
         cells = []
-        for cached in (True, False):
+        for cached in (CACHED, FROM_DISK):
             ratios = [t / own for t, own in zip(times[cached], first[cached], strict=True)]
             cells.append(f"{CROPS / statistics.median(times[cached]):.1f}")
             spread = f"{statistics.median(ratios):.1f}x ({min(ratios):.1f}-{max(ratios):.1f})"
             cells.append("" if name == STORE else spread)
+        cells += [f"{read[name] / 1e6:.2f}", f"{read[name] / read[STORE]:.1f}x"]
         table.add_row(name, *cells)
     return table
+
+
+def bytes_read(way) -> int:
+    """Bytes that a call reads, from the cache or from the disk, as Linux counts them."""
+
+    def so_far() -> int:
+        counters = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        return int(counters["rchar"])
+
+    before = so_far()
+    way()
+    return so_far() - before
+
+
+def draw(found: dict):
+    """Seconds of the conversion; crops a second and bytes a crop."""
+    figure = pages.make_figure(9, 3.5)
+    panels = figure.subplots(2, 2)
+    made, crops = found["conversion"], found["crops"]
+    groups = (
+        ("conversion, s", made["seconds"]),
+        ("MB read a crop", {n: [b / 1e6] for n, b in crops["bytes_a_crop"].items()}),
+        *(
+            (f"crops/s, {how}", {n: CROPS / np.array(t[how]) for n, t in crops["seconds"].items()})
+            for how in (CACHED, FROM_DISK)
+        ),
+    )
+    for axes, (label, bars) in zip(panels.ravel(), groups, strict=True):
+        for i, values in enumerate(bars.values()):
+            axes.barh(i, np.median(values), color="C0", alpha=0.4)
+            axes.plot(values, [i] * len(values), "k.", markersize=4)
+        axes.set(yticks=range(len(bars)), yticklabels=bars, xlabel=label)
+        axes.invert_yaxis()
+    return figure
 
 
 def forget(paths: list[Path]) -> None:

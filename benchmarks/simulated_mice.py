@@ -1,6 +1,7 @@
 """How like the release's mice the simulated ones are: a page of pictures, and distances.
 
     python benchmarks/simulated_mice.py --out simulated_mice.html [--mice B,F] [--neurons 300]
+        [--json FILE] [--plot FILE]
 
 Draws neurons like those of each mouse, shows them 350 natural clips and the released drifting
 Gabors, and measures them as the real ones were. The real distributions are those of 512 neurons a
@@ -18,6 +19,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import record
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -40,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
             check(letter, neurons=flags.neurons)
         mice = {letter: _measure(letter, flags) for letter in track(letters, description="mice")}
         _write(mice, Path(flags.out), flags)
+        record.write(flags, _found(mice, flags), _draw)
     except Exception as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -64,6 +67,32 @@ def _table(mice: dict) -> Table:
         distances = measures.distances(simulated, real).values()
         table.add_row(letter, *(f"{d.ks:.2f}" for d in distances))
     return table
+
+
+def _found(mice: dict, flags: argparse.Namespace) -> dict:
+    """Distances of every mouse and quantity."""
+    distances = {
+        letter: {
+            name: {"ks": float(d.ks), "wasserstein": float(d.wasserstein)}
+            for name, d in measures.distances(simulated, real).items()
+        }
+        for letter, (real, _, simulated) in mice.items()
+    }
+    size = {name: getattr(flags, name) for name in ("neurons", "clips", "seed")}
+    return {"size": size, "distances": distances}
+
+
+def _draw(found: dict):
+    """A dot for every mouse's Kolmogorov-Smirnov distance, by quantity."""
+    figure = pages.make_figure(7, 3.5)
+    axes = figure.subplots()
+    for letter, distances in found["distances"].items():
+        axes.plot([d["ks"] for d in distances.values()], range(len(distances)), "o", label=letter)
+    axes.set(yticks=range(len(distances)), yticklabels=distances, xlim=(0, None))
+    axes.set_xlabel("Kolmogorov-Smirnov distance of simulated from real neurons")
+    axes.invert_yaxis()
+    figure.legend(loc="outside right", title="mouse")
+    return figure
 
 
 def _write(mice: dict, path: Path, flags: argparse.Namespace) -> None:
@@ -125,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--neurons", type=int, default=300, help="of every mouse (default 300)")
     add("--clips", type=int, default=350, help="natural clips shown (default 350, as in training)")
     add("--seed", type=int, default=0)
+    record.add_flags(parser)
     return parser
 
 

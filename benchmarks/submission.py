@@ -1,6 +1,7 @@
 """Writing a submission: a row group a trial, against the starter kit's way.
 
     pip install -e '.[submission]' pandas && python benchmarks/submission.py [--trials 6]
+        [--json FILE] [--plot FILE]
 
 The starter kit collects every prediction as nested Python lists in a data frame and writes it at
 once (``utility/submission.py``). Random trials of 8,000 neurons and 250 frames; each way in a
@@ -19,13 +20,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import record
 from rich.console import Console
 from rich.table import Table
 
+from sensorium_jax import pages
 from sensorium_jax.submission.files import COLUMNS
 from sensorium_jax.submission.write import TrialWriter
 
 FRAMES = 250
+FIGURES = "seconds", "MB", "peak MiB"
 
 
 def trials(count: int, neurons: int):
@@ -59,11 +63,14 @@ WAYS = {"a row group a trial": ours, "data frame": data_frame}
 
 def main() -> None:
     """Measure both ways in turn and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=6)
     parser.add_argument("--neurons", type=int, default=8000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    record.add_flags(parser)
     flags = parser.parse_args()
     if flags.way:
         _measure(WAYS[flags.way], flags.trials, flags.neurons)
@@ -74,14 +81,14 @@ def main() -> None:
             size = "--trials", str(flags.trials), "--neurons", str(flags.neurons)
             command = [sys.executable, __file__, "--way", way, *size]
             out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found[way].append(tuple(map(float, out.split())))
+            found[way].append(dict(zip(FIGURES, map(float, out.split()), strict=True)))
     table = Table(title=f"{flags.trials} trials of {flags.neurons} neurons and {FRAMES} frames")
     for name in ("", "s", "range", "times", "MB", "peak MiB"):
         table.add_column(name, justify="right" if name else "left")
-    fastest = statistics.median(seconds for seconds, *_ in found["a row group a trial"])
+    fastest = statistics.median(v["seconds"] for v in found["a row group a trial"])
     for way, values in found.items():
-        seconds, megabytes, peak = (statistics.median(v) for v in zip(*values, strict=True))
-        times = sorted(v[0] for v in values)
+        seconds, megabytes, peak = (statistics.median(v[f] for v in values) for f in FIGURES)
+        times = sorted(v["seconds"] for v in values)
         table.add_row(
             way,
             f"{seconds:.2f}",
@@ -91,6 +98,21 @@ def main() -> None:
             f"{peak:.0f}",
         )
     Console().print(table)
+    size = {"trials": flags.trials, "neurons": flags.neurons, "frames": FRAMES}
+    record.write(flags, {"size": size, "ways": found}, draw)
+
+
+def draw(found: dict):
+    """Every round's seconds, size and memory, and their medians."""
+    figure = pages.make_figure(8, 1.6)
+    for axes, name in zip(figure.subplots(1, len(FIGURES), sharey=True), FIGURES, strict=True):
+        for i, rounds in enumerate(found["ways"].values()):
+            values = [one[name] for one in rounds]
+            axes.barh(i, statistics.median(values), color="C0", alpha=0.4)
+            axes.plot(values, [i] * len(values), "k.", markersize=4)
+        axes.set_xlabel(name)
+    figure.axes[0].set(yticks=range(len(found["ways"])), yticklabels=found["ways"])
+    return figure
 
 
 def _measure(way, count: int, neurons: int) -> None:
