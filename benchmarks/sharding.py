@@ -5,7 +5,8 @@
 The demo-size GRU baseline on three mice of random numbers, on fake devices of one CPU: collectives
 of the compiled program by kind, count and bytes (of one device's result), beside what must be sent:
 
-  - gradients of the shared weights, once, in float32;
+  - gradients of the shared weights, once, in float32, and of weights of a device's own neurons
+    where others read the same ones in other trials;
   - for every layer's batch normalisation, mean and variance, forwards and backwards;
   - sums and counts of the loss, one each for every mouse;
   - where devices share neurons, the feature maps of their trials forwards, and the maps' gradients;
@@ -104,7 +105,11 @@ def measure(meshes: list[tuple[int, int]], rounds: int) -> list[dict]:
             began = time.perf_counter()
             state, metrics = jax.block_until_ready(program(state, split, *rest))
             seconds.append(time.perf_counter() - began)
-        shared = [x for x in jax.tree.leaves(state.params.weights) if NEURON_AXIS not in spec(x)]
+        weights = jax.tree.leaves(state.params.weights)
+        of_neurons = sum(x.nbytes for x in weights if NEURON_AXIS in spec(x))
+        shared = sum(x.nbytes for x in weights) - of_neurons
+        # A device's share of the neurons, where others have the same ones for other trials.
+        gradients = shared + (of_neurons // neuron_devices) * (devices > neuron_devices)
         maps = jax.eval_shape(
             lambda p: demo.model.core.apply(
                 {"params": p.weights["core"], "batch_stats": p.stats},
@@ -119,7 +124,7 @@ def measure(meshes: list[tuple[int, int]], rounds: int) -> list[dict]:
                 "neuron_devices": neuron_devices,
                 "sent": sent(program.as_text()),
                 "theory_bytes": theory(
-                    shared, own.stats, batch, statistics, maps, devices, neuron_devices
+                    gradients, own.stats, batch, statistics, maps, devices, neuron_devices
                 ),
                 "seconds": float(np.median(seconds[1:])),
                 "loss": float(metrics["loss"]),
@@ -183,7 +188,9 @@ def sent(program: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def theory(shared: list, stats, batch, statistics, maps, devices: int, neuron_devices: int) -> int:
+def theory(
+    gradients: int, stats, batch, statistics, maps, devices: int, neuron_devices: int
+) -> int:
     """Bytes that must be sent, by the list in the module's docstring."""
     import jax
 
@@ -191,7 +198,6 @@ def theory(shared: list, stats, batch, statistics, maps, devices: int, neuron_de
 
     if devices == 1:
         return 0
-    gradients = sum(4 * x.size for x in shared)
     moments = 2 * MICE * sum(4 * x.size for x in jax.tree.leaves(stats))  # forwards, backwards
     sums = 2 * 4 * MICE
     gathered = 0

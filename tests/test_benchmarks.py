@@ -4,6 +4,7 @@ Not here, because they take longer: the default job, recordings, waiting, submis
 simulated_mice.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -36,6 +37,18 @@ def run(tmp_path, monkeypatch):
         return found
 
     return run
+
+
+@pytest.fixture
+def small_demo(monkeypatch):
+    """The demo that benchmarks train, with one layer and no recurrence: it compiles in seconds."""
+    from experiments.configs import gru_baseline
+
+    model = gru_baseline.demo.model
+    core = model.core.clone(layers=1, kernel=(11,), stride=(5,), recurrence=None)
+    small = dataclasses.replace(gru_baseline.demo, model=dataclasses.replace(model, core=core))
+    monkeypatch.setattr(gru_baseline, "demo", small)
+    return small
 
 
 def numbers(tree):
@@ -95,7 +108,7 @@ def test_prediction(run):
     assert all(one["temporary"] > 0 for one in found["programs"])
 
 
-def test_sharding_sends_what_theory_says(run, monkeypatch):
+def test_sharding_sends_what_theory_says(run, small_demo, monkeypatch):
     import sharding
 
     monkeypatch.setattr(sharding, "MESHES", ((4, 2),))
@@ -122,9 +135,10 @@ def test_collectives_are_counted():
     }
 
 
-def test_cost(run, monkeypatch):
+def test_cost(run, small_demo, monkeypatch):
     import cost
 
+    monkeypatch.setattr(cost, "demo", small_demo)
     monkeypatch.setattr(cost, "BASE", {"trials": 1, "frames": 3, "neurons": 4, "mice": 1})
     monkeypatch.setattr(cost, "SWEEPS", {"trials": (1,), "mice": (1,)})
     assert run(cost, "--rounds", 1)["compiled"] == 1
@@ -133,9 +147,28 @@ def test_cost(run, monkeypatch):
 def test_against_torch(run, monkeypatch):
     pytest.importorskip("torch", reason="the peer is written in PyTorch: pip install -e '.[bench]'")
     import against_torch
+    import torch_peer
 
+    options = against_torch.options
+    core = {
+        **{"hidden_channels": [2, 3], "layers": 2},
+        **{"spatial_input_kernel": 5, "spatial_hidden_kernel": 3},
+        **{"temporal_input_kernel": 3, "temporal_hidden_kernel": 3},
+    }
+
+    def small(name, **sizes):
+        shape = {"channels": (2, 3), "kernels": (5, 3), "frames": (3, 3)}
+        core = torch_peer.FactorizedCore(**shape, momentum=0.7)
+        return torch_peer.VideoModel(core, None, features=3, **sizes), (10.0, 0.01)
+
+    def small_options(*given):
+        whole = options(*given)
+        return whole | {"core_dict": whole["core_dict"] | core}
+
+    monkeypatch.setattr(torch_peer, "build", small)
+    monkeypatch.setattr(against_torch, "options", small_options)
     monkeypatch.setattr(against_torch, "CEILING", {"cpu": (64, 2)})
-    words = "--model=factorized", "--trials=1", "--frames=19", "--neurons=5", "--rounds=1"
+    words = "--model=factorized", "--trials=1", "--frames=6", "--neurons=5", "--rounds=1"
     found = run(against_torch, *words, "--mice=2", "--no-memory")
     (result,) = found["results"]
     assert result["agreement"]["float32"]["gradients"] < against_torch.OF_GRADIENTS
