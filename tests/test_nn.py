@@ -7,12 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
 
 from sensorium_jax.nn import conv, hermite, penalties, temporal
 from sensorium_jax.nn.norm import BatchNorm
-from sensorium_jax.nn.recurrent import ConvGRU
-from sensorium_jax.nn.sampling import bilinear_dot
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "components.npz")
 
@@ -166,122 +163,3 @@ def test_group_sparsity():
     value, gradient = jax.value_and_grad(penalties.group_sparsity)(kernel)
     assert value == pytest.approx(3)
     assert np.isfinite(gradient).all()
-
-
-@pytest.mark.parametrize(
-    ("image", "kernel", "padding", "stride", "dilation"),
-    [
-        ((9, 14), (5, 5), (0, 0), 1, 1),
-        ((10, 13), (4, 7), (2, 2), 1, 1),
-        ((9, 12), (3, 3), (0, 2), 1, 1),
-        ((9, 12), (3, 2), (0, 0), 1, 1),
-        ((5, 6), (1, 1), (0, 0), 1, 1),
-        ((12, 9), (2, 1), (3, 3), 1, 1),
-        ((11, 16), (5, 4), (0, 0), 2, 1),
-        ((13, 10), (3, 5), (1, 2), 3, 1),
-        ((13, 16), (3, 4), (2, 3), 1, 2),
-        ((15, 16), (3, 2), (1, 0), 2, 3),
-    ],
-)
-def test_convolution_equals_the_direct_one(image, kernel, padding, stride, dilation):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, *image, 3)).astype(np.float32)
-    w = rng.normal(size=(*kernel, 3, 2)).astype(np.float32)
-
-    def ours(x, w):
-        return conv.conv2d(x, w, padding=padding, stride=stride, dilation=dilation)
-
-    def direct(x, w):
-        return jax.lax.conv_general_dilated(
-            x,
-            w,
-            (stride, stride),
-            [(p, p) for p in padding],
-            rhs_dilation=(dilation, dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-
-    def with_gradients(f):
-        y, pull = jax.vjp(f, x, w)
-        return y, *pull(jnp.cos(jnp.arange(y.size)).reshape(y.shape))
-
-    for a, b in zip(with_gradients(ours), with_gradients(direct), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
-
-
-@pytest.mark.parametrize(
-    ("kernel", "padding", "stride", "dilation", "frame_dilation"),
-    [((3, 5, 4), (0, 0), 1, 1, 1), ((2, 3, 3), (1, 2), 1, 2, 3), ((4, 3, 2), (1, 0), 2, 1, 2)],
-)
-def test_film_convolution_equals_the_direct_one(kernel, padding, stride, dilation, frame_dilation):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 11, 9, 12, 3)).astype(np.float32)
-    w = rng.normal(size=(*kernel, 3, 2)).astype(np.float32)
-    found = conv.conv3d(
-        x,
-        w,
-        padding=padding,
-        stride=stride,
-        dilation=dilation,
-        frame_dilation=frame_dilation,
-    )
-    direct = jax.lax.conv_general_dilated(
-        x,
-        w,
-        (1, stride, stride),
-        [(0, 0), *((p, p) for p in padding)],
-        rhs_dilation=(frame_dilation, dilation, dilation),
-        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
-    )
-    np.testing.assert_allclose(found, direct, atol=1e-5 * np.abs(direct).max())
-
-
-@pytest.mark.parametrize(("frames", "dilation"), [(1, 1), (4, 1), (3, 3)])
-def test_convolution_over_frames_equals_the_direct_one(frames, dilation):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 11, 3, 4, 3)).astype(np.float32)
-    w = rng.normal(size=(frames, 3, 2)).astype(np.float32)
-    found = conv.conv_time(x, w, dilation=dilation)
-    direct = conv.conv3d(x, w[:, None, None], frame_dilation=dilation)
-    np.testing.assert_allclose(found, direct, atol=1e-5)
-
-
-def test_gru_frame_by_frame():
-    """Against the equations, written out with direct convolutions."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 4, 6, 7, 3)).astype(np.float32)
-    gru = ConvGRU(kernel=3)
-    variables = gru.init(jax.random.key(0), x)
-    p = variables["params"]
-    h = np.zeros((2, 6, 7, 3), np.float32)
-    for t in range(4):
-        drive = direct_same(x[:, t], p["input"]) + p["bias"]
-        gates = jax.nn.sigmoid(drive[..., :6] + direct_same(h, p["gates"]))
-        reset, update = gates[..., :3], gates[..., 3:]
-        new = jnp.tanh(drive[..., 6:] + direct_same(reset * h, p["candidate"]))
-        h = (1 - update) * h + update * new
-        np.testing.assert_allclose(gru.apply(variables, x)[:, t], h, atol=1e-5)
-
-
-def direct_same(x, w):
-    return jax.lax.conv_general_dilated(
-        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def test_bilinear_dot_equals_scipy_with_zeros_outside():
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(3, 5, 8, 4)).astype(np.float32)
-    grid = rng.uniform(-1.5, 1.5, (3, 11, 2)).astype(np.float32)
-    grid[0, :4] = [[-1, -1], [1, 1], [0, 0], [-1, 1]]
-    weights = rng.normal(size=(11, 4)).astype(np.float32)
-    found = bilinear_dot(features, grid, weights)
-    x, y = (grid[..., 0] + 1) * 3.5, (grid[..., 1] + 1) * 2
-    # With one border of zeros, scipy's interpolation beyond it is zero as well.
-    bordered = np.pad(features, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    expected = np.zeros((3, 11))
-    for m in range(3):
-        for c in range(4):
-            at = np.stack([y[m] + 2, x[m] + 2])
-            expected[m] += weights[:, c] * map_coordinates(bordered[m, ..., c], at, order=1)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
