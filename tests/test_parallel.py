@@ -1,4 +1,6 @@
 import dataclasses
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -7,30 +9,49 @@ import optax
 import pytest
 import small
 
-from sensorium_jax import losses, model, modulators, parallel, readouts
+from sensorium_jax import cores, losses, model, modulators, parallel, readouts
 from sensorium_jax.errors import UserError
 from sensorium_jax.types import TrainState
 
 OPTIMIZER = optax.sgd(1e-2)  # Adam would blow rounding in near-zero gradients up to whole steps
+KEEPS_GRADIENT = optax.sgd(1.0, momentum=0.0)  # as it is, as the optimiser's own state
+
+
+def first_params(m=small.MODEL):
+    """With a shifter off its start, where most of its gradients are zero."""
+    params = model.init(m, jax.random.key(0), small.batch(), small.neurons())
+    moved = jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape), params)
+    return params._replace(weights=params.weights | {"shifter": moved.weights["shifter"]})
 
 
 def start(mesh, m=small.MODEL, optimizer=OPTIMIZER):
-    params = model.init(m, jax.random.key(0), small.batch(), small.neurons())
+    params = first_params(m)
     state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params.weights))
     return parallel.place_state(state, m, optimizer, mesh)
 
 
-def run_steps(devices: int, *, steps: int = 2, scaling: str = "mean", m=small.MODEL, neurons=1):
+def run_steps(
+    devices: int,
+    *,
+    steps: int = 2,
+    scaling: str = "mean",
+    m=small.MODEL,
+    neurons=1,
+    optimizer=OPTIMIZER,
+):
+    """State after some steps, their metrics, and the step with what it was last called with."""
     mesh = parallel.make_mesh(devices, neuron_devices=neurons)
-    step = parallel.make_train_step(m, losses.Scaling(scaling), OPTIMIZER, mesh)
+    step = parallel.make_train_step(m, losses.Scaling(scaling), optimizer, mesh)
     inputs = parallel.replicate(
         (small.neurons(), small.statistics(), jax.random.key(1), jnp.float32(1)), mesh
     )
-    state, history = start(mesh, m), []
+    state, history = start(mesh, m, optimizer), []
     for i in range(steps):
-        state, metrics = step(state, parallel.shard_batch(small.batch(seed=i), mesh), *inputs)
+        batch = parallel.shard_batch(small.batch(seed=i), mesh)
+        before, (state, metrics) = state, step(state, batch, *inputs)
+        assert all(x.is_deleted() for x in jax.tree.leaves(before))  # two states never are there
         history.append({k: float(v) for k, v in metrics.items()})
-    return state, history, step
+    return state, history, step, (state, batch, *inputs)
 
 
 def comparable(state) -> list:
@@ -39,15 +60,63 @@ def comparable(state) -> list:
     return jax.tree.leaves((state.params.weights | {"readout": readout}, state.params.stats))
 
 
-@pytest.mark.parametrize("scaling", ["mean", "reference"])
-def test_device_count_does_not_change_training(scaling):
-    one_state, one, _ = run_steps(1, steps=1, scaling=scaling)
-    for devices in (4, 8):
-        state, history, _ = run_steps(devices, steps=1, scaling=scaling)
-        for name in ("loss", "poisson", "penalty"):
-            assert [h[name] for h in one] == pytest.approx([h[name] for h in history], rel=1e-5)
-        for a, b in zip(comparable(one_state), comparable(state), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+PLAIN = dataclasses.replace(
+    small.MODEL,
+    core=cores.Stacked2D(
+        channels=2, layers=2, kernel=(5, 3), batch_norm=False, gamma_input=0.01, gamma_hidden=0.01
+    ),
+    readout=readouts.Factorized(gamma=0.01),
+    shifter=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("m", "scaling", "drawn"),
+    [(small.MODEL, "mean", ["['readout']['sigma']"]), (PLAIN, "reference", [])],
+    ids=["gaussian", "factorised"],
+)
+def test_device_count_does_not_change_gradients(m, scaling, drawn):
+    """Nor what a step says, but where each device draws for itself."""
+
+    def one_step(devices):
+        options = {"steps": 1, "scaling": scaling, "optimizer": KEEPS_GRADIENT}
+        state, (metrics,), *_ = run_steps(devices, m=m, **options)
+        if drawn:
+            del metrics["grad_norm"]
+        leaves = jax.tree.leaves_with_path((state.opt[0].trace, state.params.stats))
+        leaves = {jax.tree_util.keystr(path[1:]): np.asarray(x) for path, x in leaves}
+        return {name: x for name, x in leaves.items() if name not in drawn}, metrics
+
+    expected, expected_metrics = one_step(1)
+    for devices in (2, 4, 8):
+        found, metrics = one_step(devices)
+        assert metrics == pytest.approx(expected_metrics, rel=1e-5)
+        assert found.keys() == expected.keys()
+        for name, x in expected.items():
+            largest = np.abs(x).max()
+            assert largest > 0 and np.abs(found[name] - x).max() <= 1e-5 * largest, name
+
+
+def collectives(step, inputs) -> dict[str, int]:
+    """How many numbers of each device a compiled step's collectives between devices return."""
+    text = step.lower(*inputs).compile().as_text()
+    kinds = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
+    sums = dict.fromkeys(kinds.split("|"), 0)
+    for result, kind, rest in re.findall(rf" = (.*?) ({kinds})(?:-start)?\((.*)", text):
+        (groups,) = re.findall(r"replica_groups=(\{\{.*?\}\}|\[\S+)", rest)
+        if "," in groups.replace("},{", ""):  # else of devices that are alone in their groups
+            shapes = re.findall(r"\w+\[([\d,]*)\]", result)
+            sums[kind] += sum(math.prod(int(n) for n in s.split(",") if n) for s in shapes)
+    return sums
+
+
+def test_gradients_are_summed_over_devices_once_and_nothing_else_is_sent():
+    """A number for every weight; the sum and the number of every session's losses."""
+    state, _, step, inputs = run_steps(2, steps=1, m=PLAIN, scaling="reference")
+    weights = sum(x.size for x in jax.tree.leaves(state.params.weights))
+    sent = collectives(step, inputs)
+    assert sent.pop("all-reduce") == weights + 2 * small.S
+    assert set(sent.values()) == {0}
 
 
 READOUTS = {
@@ -65,9 +134,11 @@ def test_neurons_on_several_devices_train_as_on_one(readout, monkeypatch):
         shifter=small.MODEL.shifter if READOUTS[readout].takes_shift else None,
         modulator=modulators.MLP(hidden=8),
     )
-    one_state, one, _ = run_steps(1, steps=2, m=m)
-    state, history, step = run_steps(8, steps=2, m=m, neurons=4)
+    one_state, one, *_ = run_steps(1, steps=2, m=m)
+    state, history, step, inputs = run_steps(8, steps=2, m=m, neurons=4)
     assert step._cache_size() == 1
+    sent = collectives(step, inputs)
+    assert sent["all-gather"] > 0 == sent["all-to-all"]
     for name in ("loss", "poisson", "penalty", "grad_norm"):
         if name != "grad_norm" or readout == "factorised":  # else it has sigma's random draw
             assert [h[name] for h in one] == pytest.approx([h[name] for h in history], rel=1e-5)
@@ -99,11 +170,13 @@ def test_neurons_that_devices_cannot_share():
 def test_gradient_equals_that_of_the_plain_loss():
     """The trap: averaging gradients that shard_map has already summed."""
     mesh = parallel.make_mesh(8)
-    step = parallel.make_train_step(small.MODEL, losses.Scaling(), optax.sgd(1.0), mesh)
+    step = parallel.make_train_step(small.MODEL, losses.Scaling(), KEEPS_GRADIENT, mesh)
     inputs = (small.neurons(), small.statistics())
-    params = model.init(small.MODEL, jax.random.key(0), small.batch(), small.neurons())
+    params = first_params()
     rest = parallel.replicate((*inputs, jax.random.key(1), jnp.float32(1)), mesh)
-    after, _ = step(start(mesh), parallel.shard_batch(small.batch(), mesh), *rest)
+    after, _ = step(
+        start(mesh, optimizer=KEEPS_GRADIENT), parallel.shard_batch(small.batch(), mesh), *rest
+    )
     moved = params.weights["readout"]["bias"] - after.params.weights["readout"]["bias"]
 
     def plain(bias):

@@ -12,6 +12,8 @@ import small
 from sensorium_jax import cores, losses, model, parallel, readouts
 from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import override
+from sensorium_jax.nn import sampling
+from sensorium_jax.nn.recurrent import ConvGRU
 from sensorium_jax.types import TrainState
 
 MODELS = {
@@ -77,3 +79,57 @@ def test_maps_are_halved_and_rates_are_not():
 def test_other_dtypes():
     with pytest.raises(UserError, match="expected a dtype of float32 or bfloat16, got 'float16'"):
         override(small.experiment(), "model.dtype=float16")
+
+
+# --- gradients that are sums of very many terms -------------------------------------------------
+
+
+def assert_close_in_half(gradient):
+    """A bfloat16 that counts ones stops at 256, and rounds what follows a large sum away."""
+    whole, half = (np.asarray(gradient(jnp.dtype(d)), np.float32) for d in ("float32", "bfloat16"))
+    np.testing.assert_allclose(half, whole, rtol=0.02)
+
+
+def test_offsets_of_a_gru_sum_their_gradient_in_float32():
+    gru = ConvGRU(kernel=1, channels=2)
+    x = np.ones((4, 5, 30, 40, 2), np.float32)
+    shapes = jax.eval_shape(gru.init, jax.random.key(0), x)["params"]
+    weights = jax.tree.map(lambda x: jnp.full(x.shape, 0.125), shapes)  # the same in bfloat16
+
+    def of_bias(dtype):
+        def total(bias):
+            states = gru.apply({"params": weights | {"bias": bias}}, x.astype(dtype))
+            return jnp.sum(states, dtype=jnp.float32)
+
+        return jax.grad(total)(weights["bias"])
+
+    assert_close_in_half(of_bias)
+
+
+def test_a_pixel_that_many_neurons_read_sums_its_gradient_in_float32():
+    features = jnp.ones((1, 1, 1, 2))
+    grid, weights = jnp.zeros((1, 2000, 2)), jnp.ones((2000, 2))
+
+    def of_pixel(dtype):
+        def total(features):
+            return jnp.sum(sampling.bilinear_dot(features.astype(dtype), grid, weights))
+
+        return jax.grad(total)(features)
+
+    assert_close_in_half(of_pixel)
+
+
+def test_offsets_of_a_layer_sum_their_gradient_in_float32():
+    core = cores.Stacked2D(channels=2, layers=1, kernel=1, batch_norm=False, behavior=False)
+    video, two = np.ones((4, 5, 30, 40), np.float32), np.zeros((4, 5, 2), np.float32)
+    weights = core.init(jax.random.key(0), video, two, two, train=False)["params"]
+
+    def of_bias(dtype):
+        def total(bias):
+            film = video.astype(dtype), two.astype(dtype), two.astype(dtype)
+            maps = core.apply({"params": weights | {"bias0": bias}}, *film, train=False)
+            return jnp.sum(maps, dtype=jnp.float32)
+
+        return jax.grad(total)(weights["bias0"])
+
+    assert_close_in_half(of_bias)
