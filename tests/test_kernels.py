@@ -78,16 +78,16 @@ def direct(x, kernel, *, stride=1, padding=(0, 0), dilation=1):
 
 
 sizes, paddings = st.integers(1, 3), st.integers(0, 3)
-# The rest in the cases that are written out: a sum of few random terms may be less than their
-# rounding in bfloat16.
-dtypes = st.just("float32")
+# One sum of random terms may be much less than they are: arrays have other entries as well.
+many = st.integers(2, 3)
+dtypes = st.just("float32")  # bfloat16 only in cases that are written out, for the same reason
 of_space = {
     "taps": st.tuples(st.integers(1, 5), st.integers(1, 5)),
     "padding": st.tuples(paddings, paddings),
     "stride": sizes,
     "dilation": sizes,
     "more": st.tuples(st.integers(0, 6), st.integers(0, 6)),  # pixels than the smallest image has
-    "channels": st.tuples(sizes, sizes),
+    "channels": st.tuples(many, many),
     "dtype": dtypes,
 }
 STRIDED = {
@@ -168,7 +168,7 @@ def test_convolutions_of_films_are_sums_of_those_of_their_frames(
 
 
 @few(3)
-@given(st.integers(1, 5), sizes, st.integers(0, 5), st.tuples(sizes, sizes), dtypes)
+@given(st.integers(1, 5), sizes, st.integers(0, 5), st.tuples(many, many), dtypes)
 @example(frames=3, dilation=3, later=4, channels=(3, 2), dtype="bfloat16")
 def test_convolutions_over_frames_are_sums_of_products(frames, dilation, later, channels, dtype):
     rng = np.random.default_rng(0)
@@ -195,7 +195,7 @@ def test_convolutions_over_frames_are_sums_of_products(frames, dilation, later, 
     st.integers(1, 5),
     st.booleans(),
     st.integers(1, 3),
-    st.tuples(sizes, sizes),
+    st.tuples(many, many),
     st.booleans(),
     dtypes,
 )
@@ -246,9 +246,9 @@ def test_gru_follows_its_equations_frame_by_frame(
 
 @few(2)
 @given(
-    st.tuples(st.integers(1, 4), st.integers(1, 6)),
+    st.tuples(st.integers(1, 4), st.integers(2, 6)),
     st.tuples(st.integers(1, 5), st.integers(1, 6)),
-    st.integers(1, 4),
+    many,
     st.integers(1, 60),
     dtypes,
 )

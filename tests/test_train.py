@@ -122,6 +122,27 @@ def test_plateau_brings_the_best_weights_back(recordings, tmp_path):
     assert_same(params, first)
 
 
+def test_a_resumed_run_that_decays_compiles_once(recordings, tmp_path, monkeypatch):
+    """Restored states lie on the devices as those that a step returns."""
+    programs = []
+
+    def keep(make):
+        return lambda *args: programs.append(make(*args)) or programs[-1]
+
+    for name in ("make_train_step", "make_predict_step"):
+        monkeypatch.setattr(parallel, name, keep(getattr(parallel, name)))
+    signal_once(monkeypatch, signal.SIGINT, step=1)
+    plateau = optim.Plateau(patience=2, rounds=2, tolerance=3.0)
+    plan = small.experiment(plateau=plateau, epoch_steps=1, max_epochs=9)
+    with pytest.raises(Interrupted):
+        run(recordings, tmp_path / "run", plan, devices=2)
+    programs.clear()
+    run(recordings, tmp_path / "run", plan, devices=2)
+    rates = [r["rate"] for r in lines(tmp_path / "run") if "oracle" in r]
+    assert rates[1:3] == [1.0, 0.3] and len(rates) == 5  # two steps on, decay, two more
+    assert [program._cache_size() for program in programs] == [1, 1]
+
+
 def test_divergence_is_an_error_of_one_line(recordings, tmp_path):
     plan = override(small.experiment(), "optimizer.learning_rate=1e30")
     with pytest.raises(UserError, match="finite loss, got nan at step .*learning_rate|got NaN"):
