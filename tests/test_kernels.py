@@ -258,6 +258,7 @@ def test_bilinear_dot_weighs_four_corners(reads, size, channels, at_once, dtype)
     rng = np.random.default_rng(0)
     features = draw(rng, reads[0], *size, channels, dtype=dtype)
     grid = rng.uniform(-1.5, 1.5, (*reads, 2)).astype(np.float32)
+    grid[0, :2] = [[0, 0], [-1, 1]]  # in the middle of a pixel
     weights = draw(rng, reads[1], channels, dtype=dtype)
 
     # On a CPU frames are read in groups, of which the last may be smaller; else all at once.

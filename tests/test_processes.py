@@ -76,6 +76,7 @@ def weights(*workdirs, store):
     trees = [load_run(w, data=store).params.weights for w in workdirs]
     for tree in trees:
         del tree["readout"]["sigma"]  # its gradient is the random draw of a device
+        del tree["shifter"]  # at its start gradients are rounding, which Adam makes steps of
     names, arrays = zip(*jax.tree.leaves_with_path(trees[0]), strict=True)
     names = map(jax.tree_util.keystr, names)
     return names, map(np.asarray, arrays), map(np.asarray, jax.tree.leaves(trees[1]))
@@ -102,8 +103,8 @@ def test_two_processes_equal_one(store, alone, tmp_path, neuron_devices):
     trials = [[score["trials"] for score in report["scores"]] for report in reports]
     assert trials[0] == trials[1]
     for name, a, b in zip(*weights(alone, flags[0], store=store), strict=True):
-        # A twentieth of what four steps of Adam move: it makes steps of rounding, too.
-        assert np.sqrt(np.mean((b[tuple(map(slice, a.shape))] - a) ** 2)) < 2e-5, name
+        # A hundredth of what two steps of Adam move.
+        assert np.sqrt(np.mean((b[tuple(map(slice, a.shape))] - a) ** 2)) < 2e-6, name
     if neuron_devices == 2:
         again, _ = finish(start_two(store, *flags))
         assert "Already trained (step 4 of 4)" in again
