@@ -30,8 +30,8 @@ from sensorium_jax.report import ALL
 class Difference(NamedTuple):
     """Two runs on one tier, of one session or of all: single-trial correlations over neurons.
 
-    ``low`` and ``high`` enclose b - a in 95 of 100 draws of clips and neurons; ``better`` is the
-    share of neurons that b predicts better.
+    ``low`` and ``high`` are the 95 % interval of b - a over clips and neurons (``uncertainty``);
+    ``better`` is the share of neurons that b predicts better.
     """
 
     tier: str

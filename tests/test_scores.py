@@ -459,6 +459,50 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     assert 88 <= hits <= 100
 
 
+def unlike_clips(rng, clips):
+    """Moments [K 6 N] of clips whose contrasts differ: what they drive is exponential in size."""
+    meter = metrics.SingleTrialCorrelation(4)
+    for clip in range(clips):
+        p = rng.exponential() * rng.normal(size=(60, 4))
+        meter.add(str(clip), p + rng.normal(size=p.shape), p)
+    return meter.clip_moments()
+
+
+def score_of(sessions):
+    return np.concatenate([metrics.correlate(clips.sum(0)) for clips in sessions]).mean()
+
+
+@pytest.mark.parametrize("clips, mice", [(2, 1), (3, 1), (6, 1)])
+def test_intervals_of_few_clips_are_wide_enough(clips, mice, monkeypatch):
+    """For the mean score of as many other clips; without the stretch they are not."""
+    rng = np.random.default_rng(0)
+    truth = np.mean([score_of([unlike_clips(rng, clips)]) for _ in range(1500)])
+    samples = [[unlike_clips(rng, clips) for _ in range(mice)] for _ in range(150)]
+
+    def covered():
+        found = [uncertainty.interval(uncertainty.bootstrap(s, draws=200)) for s in samples]
+        return np.mean([low < truth < high for low, high in found])
+
+    assert covered() >= 0.85
+    monkeypatch.setattr(uncertainty, "_stretches", lambda clips: np.ones(len(clips)))
+    assert covered() < 0.85
+
+
+def test_draws_lie_about_the_score():
+    sessions = [unlike_clips(np.random.default_rng(seed), 4) for seed in range(3)]
+    draws = uncertainty.bootstrap(sessions)
+    assert abs(draws.mean() - score_of(sessions)) < 0.1 * draws.std()
+
+
+def test_one_clip_says_nothing_about_clips():
+    few, many = (list(noisy_clips((40,), clips=clips)) for clips in (1, 20))
+    (single,), ends = few, uncertainty.interval(uncertainty.bootstrap(few))
+    spread = metrics.correlate(single[0]).std() / np.sqrt(40)
+    assert ends[1] - ends[0] == pytest.approx(2 * 1.96 * spread, rel=0.1)
+    both = uncertainty.bootstrap(few + many)
+    assert np.isfinite(both).all()
+
+
 def test_models_on_the_same_trials_are_compared_on_the_same_draws():
     good, worse = (list(noisy_clips((5,), noise=noise, seed=1)) for noise in (1.0, 1.02))
     apart = uncertainty.bootstrap(good) - uncertainty.bootstrap(worse)
