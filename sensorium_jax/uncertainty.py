@@ -48,7 +48,7 @@ def bootstrap(sessions: Sequence[np.ndarray], *, draws: int = DRAWS, seed: int =
 
 
 def _draw(clips: np.ndarray, draws: int, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Correlations summed over neurons, of new clips, and of new clips and neurons: [draws] each."""
+    """Correlations summed over neurons, of new clips and of new clips and neurons: [draws] each."""
     count, _, neurons = clips.shape
     found = np.zeros((2, draws))
     for first in range(0, draws, _AT_ONCE):

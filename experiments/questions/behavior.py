@@ -1,51 +1,107 @@
-"""Do running, pupil size and gaze help to predict responses to films?
+"""Do running, pupil size and gaze help to predict responses to films, and where should they enter?
 
     python -m experiments.questions.behavior [--data=STORE]
 
-The recurrent baseline against itself without each signal, without all, and with a modulator: a gain
-on every neuron that behaviour sets. On simulated mice also a control, mice whose neurons do not
-know what the animal does: there, no signal may help.
+In the recurrent baseline, running and pupil size are channels beside the film and gaze shifts the
+receptive fields. It stands against itself without each signal and without all, and with a
+modulator, a gain on every neuron that running and pupil size set, instead of the channels or beside
+them. The embedded simulated mice have a control, mice whose neurons do not know what the animal
+does: there, no signal may help.
 """
 
 from __future__ import annotations
 
-from experiments.questions.study import SEEDS, Study, main, verdict
-from experiments.variants import with_model
-from sensorium_jax import demo_store, modulators, pages
+from pathlib import Path
+
+import numpy as np
+
+from experiments.questions.study import SEEDS, Check, Study, main, verdict
+from experiments.variants import with_core, with_model
+from sensorium_jax import demo_store, load_recordings, modulators, pages, protocol
 from sensorium_jax.compare import Difference
+from sensorium_jax.experiment import Experiment
 from sensorium_jax.model import SIGNALS
 
+BASELINE = "gru_baseline"
 WORDS = {"running": "Running speed", "pupil_size": "Pupil size", "gaze": "Gaze"}
+ALL, CONTROL = "All three together", "Control: all three, of neurons that know none"
+COMPARED = {
+    **{WORDS[signal]: (f"without_{signal}", BASELINE) for signal in SIGNALS},
+    ALL: ("without_all", BASELINE),
+    "A modulator instead of the channels": (BASELINE, "modulator_instead"),
+    "A modulator beside the channels": (BASELINE, "modulator"),
+}
 
 
 def answer(study: Study) -> None:
     """Train all variants and write the page."""
-    full = study.config("gru_baseline")
-    seeds = {"seeds": SEEDS.value}
-    study.train("gru_baseline", full, **seeds)
-    found = {}
-    for signal in SIGNALS:
-        study.train(f"without_{signal}", with_model(full, without=(signal,)), **seeds)
-        found[WORDS[signal]] = study.compare(f"without_{signal}", "gru_baseline", **seeds)
-    study.train("without_all", with_model(full, without=SIGNALS), **seeds)
-    found["All three together"] = study.compare("without_all", "gru_baseline", **seeds)
-    study.train("modulator", with_model(full, modulator=modulators.MLP()), **seeds)
-    found["A modulator beside the channels"] = study.compare("gru_baseline", "modulator", **seeds)
-    if study.simulated:
-        control = {"store": demo_store(study.console, modulated=False), **seeds}
-        study.train("control", full, **control)
-        study.train("control_without_all", with_model(full, without=SIGNALS), **control)
-        found["Control: all three, of neurons that know none"] = study.compare(
-            "control_without_all", "control", **seeds
-        )
-    text = " ".join(verdict(d, what) for what, d in found.items())
+    full = study.config(BASELINE)
+    for name, experiment in variants(full).items():
+        study.train(name, experiment, seeds=SEEDS.value)
+    compared = dict(COMPARED)
+    if study.embedded:  # one seed: how much another would change is known from the others
+        control = demo_store(study.console, modulated=False)
+        study.train("control", full, store=control)
+        study.train("control_without_all", with_model(full, without=SIGNALS), store=control)
+        compared[CONTROL] = "control_without_all", "control"
+    found = {what: study.compare(*pair) for what, pair in compared.items()}
+    text = " ".join(verdict(d, what, seeds=SEEDS.value) for what, d in found.items())
     study.page(
         "behavior",
         "Does behaviour help?",
         text,
         pages.figure(_figure(found), "Gain in single-trial correlation on the oracle tier."),
-        f"<p>Intervals are over clips, neurons and {SEEDS.value} seeds of training.</p>",
+        f"<p>Intervals are over clips, neurons and {SEEDS.value} seeds of training.</p>"
+        if SEEDS.value > 1
+        else "",
+        numbers={what: d._asdict() for what, d in found.items()},
+        checks=checks(found, known=knows_the_animal(study.store)) if study.simulated else (),
     )
+
+
+def variants(full: Experiment) -> dict[str, Experiment]:
+    """The models that are compared, by name."""
+    modulator = {"modulator": modulators.MLP()}
+    return {
+        BASELINE: full,
+        **{f"without_{signal}": with_model(full, without=(signal,)) for signal in SIGNALS},
+        "without_all": with_model(full, without=SIGNALS),
+        "modulator_instead": with_model(with_core(full, behavior=False), **modulator),
+        "modulator": with_model(full, **modulator),
+    }
+
+
+def checks(found: dict[str, Difference], *, known: bool) -> list[Check]:
+    """What must come out for neurons that know what the animal does, or do not.
+
+    One signal stands in for another (the pupil widens when the animal runs): what each adds to
+    the others may be too little to be seen.
+    """
+    if known:
+        made = [Check("neurons that know of all three: together they help", found[ALL].low > 0)]
+        made += [
+            Check(f"neurons that know of it: {word.lower()} does not hurt", found[word].high >= 0)
+            for word in WORDS.values()
+        ]
+    else:
+        made = [
+            Check(f"neurons that know of none: no advantage of {word.lower()}", d.low <= 0)
+            for word, d in found.items()
+            if word in (*WORDS.values(), ALL)
+        ]
+    if CONTROL in found:
+        made.append(Check("control mice know of none: no advantage", found[CONTROL].low <= 0))
+    return made
+
+
+def knows_the_animal(store: Path) -> bool:
+    """Whether simulated neurons do: else their true rate is the same in all repeats of a clip."""
+    session = load_recordings(store).sessions[0]
+    rows = np.flatnonzero(session.trials.tier == protocol.ORACLE)
+    clip = session.trials.clip[rows]
+    repeats = rows[clip == clip[0]]
+    first, *others = (session.read_rate(row, 0, protocol.CLIP_FRAMES) for row in repeats)
+    return not all(np.allclose(first, other) for other in others)
 
 
 def _figure(found: dict[str, Difference]):

@@ -3,70 +3,159 @@
     python -m experiments.questions.out_of_domain [--data=STORE]
 
 The recurrent baseline, trained on natural films alone, on each family of the bonus tiers. Families
-differ in how much of a response can be predicted, so scores are set against what can be: CC_norm
-and, on simulated mice, the score of the true rate.
+differ in how much of a response can be predicted, and in the mice that saw them: scores are set
+against what can be, CC_norm or, on simulated mice, the score of the true rate, and stand beside
+the same mice's on natural films that neither trained nor chose the weights.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-from experiments.questions.study import Study, main
+from experiments.questions.study import Check, Study, main
 from sensorium_jax import figures, pages, protocol
 from sensorium_jax.errors import UserError
 from sensorium_jax.report import ALL, Report
 
 BONUS = "live_test_bonus", "final_test_bonus"
+INSIDE = "final_test_main", "live_test_main", protocol.ORACLE  # the first with public responses
+
+
+class Row(NamedTuple):
+    """One family of a tier."""
+
+    tier: str
+    family: str
+    score: float
+    low: float
+    high: float
+    ceiling: float  # of simulated mice; else NaN
+    share: float  # of what can be predicted, where that is known
+    inside: str  # tier of natural films of the same mice
+    inside_share: float
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return f"{self.family} ({self.tier})"
 
 
 def answer(study: Study) -> None:
     """Train the model and write the page."""
     report = study.train("gru_baseline", study.config("gru_baseline"))
-    rows = [(tier, family) for tier, family in report.rows() if tier not in BONUS or family != ALL]
-    if all(tier not in BONUS for tier, _ in rows):
+    rows = rows_of(report)
+    if not rows:
         raise UserError(
-            f"expected a bonus tier with public responses, found {', '.join(t for t, _ in rows)}; "
+            "expected a bonus tier with public responses, found "
+            f"{', '.join(dict.fromkeys(tier for tier, _ in report.rows()))}; "
             "name a --data store with old mice"
         )
-    shares = {row: _share(report, *row) for row in rows}
-    inside = shares[protocol.ORACLE, ALL]
-    outside = {f"{family} ({tier})": s for (tier, family), s in shares.items() if tier in BONUS}
-    hardest = min(outside, key=outside.get)
-    easiest = max(outside, key=outside.get)
     what = "of the true rate's score" if report.simulated else "in CC_norm"
-    text = (
-        f"On natural films the model reaches {inside:.0%} {what}. Out of its domain it reaches "
-        f"from {outside[hardest]:.0%} ({hardest}) to {outside[easiest]:.0%} ({easiest}): "
-        + (
-            "it predicts every family better than chance."
-            if all(report.interval(tier, family=family)[0] > 0 for tier, family in rows)
-            else "of some families it predicts nothing."
-        )
-    )
+    header = ["family", "single trial", "95 % interval", f"share {what}", "natural, same mice"]
     table = [
         [
-            tier if family == ALL else f"{family} ({tier})",
-            f"{report.by_neuron(tier, family=family):.3f}",
-            " to ".join(f"{x:.3f}" for x in report.interval(tier, family=family)),
-            f"{share:.0%}",
+            row.name,
+            f"{row.score:.3f}",
+            f"{row.low:.3f} to {row.high:.3f}",
+            _percent(row.share),
+            f"{_percent(row.inside_share)} ({row.inside})".strip(),
         ]
-        for (tier, family), share in shares.items()
+        for row in rows
     ]
     study.page(
         "out_of_domain",
         "From natural films to other stimuli",
-        text,
+        text_of(rows, what),
         pages.figure(figures.scores(report), "Single-trial correlation by tier and family."),
-        pages.table(["tier or family", "single trial", "95 % interval", f"share {what}"], table),
+        pages.table(header, table),
+        numbers={row.name: row._asdict() for row in rows},
+        checks=checks(rows) if study.simulated else (),
     )
 
 
+def rows_of(report: Report) -> list[Row]:
+    """The families of the bonus tiers."""
+    rows = []
+    for tier, family in report.rows():
+        if tier not in BONUS or family == ALL:
+            continue
+        mice = {score.session for score in report.select(tier, family=family)}
+        same = Report(tuple(score for score in report.scores if score.session in mice))
+        public = [t for t in INSIDE if {s.session for s in same.select(t)} == mice]
+        inside = public[0] if public else ""
+        rows.append(
+            Row(
+                tier,
+                family,
+                report.by_neuron(tier, family=family),
+                *report.interval(tier, family=family),
+                report.by_neuron(tier, family=family, field="single_trial_ceiling"),
+                _share(report, tier, family),
+                inside,
+                _share(same, inside, ALL),
+            )
+        )
+    return rows
+
+
+def text_of(rows: list[Row], what: str) -> str:
+    """The answer."""
+    unknown = [row for row in rows if row.low <= 0]
+    chance = (
+        "It predicts every family better than chance."
+        if not unknown
+        else f"Not clearly better than chance: {', '.join(row.name for row in unknown)}."
+    )
+    known = [row for row in rows if math.isfinite(row.share)]
+    if not known:
+        return chance + " How much could be predicted, the repeats do not say."
+    hardest = min(known, key=lambda row: row.share)
+    easiest = max(known, key=lambda row: row.share)
+    text = (
+        f"Out of its domain the model reaches from {hardest.share:.0%} {what} ({hardest.name}) "
+        f"to {easiest.share:.0%} ({easiest.name})"
+    )
+    both = [row for row in known if math.isfinite(row.inside_share)]
+    if both:
+        shares = [row.inside_share for row in both]
+        lower = sum(row.share < row.inside_share for row in both)
+        text += (
+            f"; on new natural films, of the same mice, {_range(shares)}. {lower} of {len(both)} "
+            "families lie below these"
+        )
+    return f"{text}. {chance}"
+
+
+def checks(rows: list[Row]) -> list[Check]:
+    """What must come out."""
+    return [
+        Check(
+            "the true rate is the best prediction: no family is above its score",
+            all(row.score < row.ceiling for row in rows),
+        ),
+        Check(
+            "simulated neurons see all stimuli by one rule: better than chance on every family",
+            all(row.low > 0 for row in rows),
+        ),
+    ]
+
+
 def _share(report: Report, tier: str, family: str) -> float:
-    """How much of what can be predicted is."""
+    """How much of what can be predicted is; NaN where that is not known."""
     ceiling = report.by_neuron(tier, family=family, field="single_trial_ceiling")
     if math.isnan(ceiling):
         return report.by_neuron(tier, family=family, field="cc_norm")
     return report.by_neuron(tier, family=family) / ceiling
+
+
+def _range(shares: list[float]) -> str:
+    low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _percent(share: float) -> str:
+    return "" if math.isnan(share) else f"{share:.0%}"
 
 
 if __name__ == "__main__":

@@ -5,16 +5,19 @@
 Tree-structured Parzen estimation (Bergstra et al. 2011) over cores, recurrence, channels, learning
 rate, weight decay and readout; each trial is a run of its own, stopped early when its oracle score
 falls behind the others' median. Trials are kept in search.db (SQLite): the same command goes on,
-and more --trials add to them. Needs pip install -e '.[search]'.
+with the half-trained model of a trial that was broken off first, and more --trials add to them. A
+trial whose training diverges counts as stopped. Needs pip install -e '.[search]'.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 
 from absl import flags
 
-from experiments.questions.study import Study, main
+from experiments.questions.study import Check, Study, main
 from experiments.variants import with_core, with_model
 from sensorium_jax import compare, pages, readouts
 from sensorium_jax.errors import UserError
@@ -22,6 +25,9 @@ from sensorium_jax.experiment import Experiment
 
 _TRIALS = flags.DEFINE_integer("trials", 12, "how many trials in all, those of before included")
 _UNTIL = 1  # epochs before a trial may be stopped
+_STARTUP = 5  # trials that are drawn at random
+_DIVERGED = "finite loss", "finite prediction", "training diverged"  # in what ``train`` raises
+_GOES_ON, _WHY = "goes_on", "diverged"  # what trials are marked with
 
 
 def answer(study: Study) -> None:
@@ -38,26 +44,61 @@ def answer(study: Study) -> None:
         study_name="search",
         storage=f"sqlite:///{study.folder / 'search.db'}",
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=5),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=_UNTIL),
         load_if_exists=True,
     )
+    # Another seed for every process: with one and the same, each would begin with the same trials.
+    search.sampler = optuna.samplers.TPESampler(seed=len(search.trials), n_startup_trials=_STARTUP)
     states = optuna.trial.TrialState
-    _retry_broken_off(search, states)
-    done = [t for t in search.trials if t.state in (states.COMPLETE, states.PRUNED)]
-
-    def objective(trial) -> float:
-        def on_score(epoch: int, score: float) -> None:
-            trial.report(score, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        name = f"search/trial{trial.number:03d}"
-        report = study.train(name, propose(study, trial), on_score=on_score)
-        return report.by_neuron("oracle")
-
-    search.optimize(objective, n_trials=max(0, _TRIALS.value - len(done)))
+    take_up(search, states)
+    done = search.get_trials(states=(states.COMPLETE, states.PRUNED))
+    search.optimize(
+        lambda trial: run_trial(study, trial, stopped=optuna.TrialPruned),
+        n_trials=max(0, _TRIALS.value - len(done)),
+    )
     _page(study, search, states)
+
+
+def run_trial(study: Study, trial, *, stopped: type[Exception]) -> float:
+    """The oracle score of a trial's choices; raises ``stopped`` where it is not worth going on."""
+    experiment = propose(study, trial)
+    if _GOES_ON in trial.user_attrs:
+        before = trial.study.trials[trial.user_attrs[_GOES_ON]]
+        for epoch, score in before.intermediate_values.items():
+            trial.report(score, epoch)
+
+    def on_score(epoch: int, score: float) -> None:
+        trial.report(score, epoch)
+        if trial.should_prune():
+            raise stopped
+
+    try:
+        return study.train(run_name(trial), experiment, on_score=on_score).by_neuron("oracle")
+    except UserError as error:
+        if not any(sign in str(error) for sign in _DIVERGED):
+            raise
+        trial.set_user_attr(_WHY, str(error))
+        study.console.print(f"Trial {trial.number} is stopped: {error}")
+        raise stopped from error
+
+
+def run_name(trial) -> str:
+    """The run of a trial, named by its choices: a trial that is taken up finds its model there."""
+    choices = json.dumps(trial.params, sort_keys=True).encode()
+    return f"search/{hashlib.sha256(choices).hexdigest()[:10]}"
+
+
+def take_up(search, states) -> None:
+    """Put trials that a kill, Ctrl-C or an error broke off first in the queue, with their choices.
+
+    Those of a kill still say that they run: one process searches at a time.
+    """
+    for trial in search.get_trials(states=(states.RUNNING,)):
+        search.tell(trial.number, state=states.FAIL)
+    taken = {trial.user_attrs.get(_GOES_ON) for trial in search.trials}
+    for trial in search.get_trials(states=(states.FAIL,)):
+        if trial.params and trial.number not in taken:
+            search.enqueue_trial(trial.params, user_attrs={_GOES_ON: trial.number})
 
 
 def propose(study: Study, trial) -> Experiment:
@@ -85,13 +126,6 @@ def _scaled(channels: int | tuple[int, ...], width: float) -> int | tuple[int, .
     return max(1, round(width * channels))
 
 
-def _retry_broken_off(search, states) -> None:
-    """Put the choices of a trial that a kill broke off first in the queue, and forget it."""
-    for trial in search.get_trials(states=(states.RUNNING,)):
-        search.enqueue_trial(trial.params, skip_if_exists=True)
-        search.tell(trial.number, state=states.FAIL)
-
-
 def _page(study: Study, search, states) -> None:
     finished = sorted(search.get_trials(states=(states.COMPLETE,)), key=lambda t: -t.value)
     pruned = search.get_trials(states=(states.PRUNED,))
@@ -99,23 +133,21 @@ def _page(study: Study, search, states) -> None:
         raise UserError("expected a trial that ran to its end, found none; ask for more --trials")
     best = finished[0]
     choice = ", ".join(f"{k} {_short(v)}" for k, v in best.params.items())
+    diverged = sum(_WHY in trial.user_attrs for trial in pruned)
     text = (
-        f"Best of {len(finished)} trials that ran to their end ({len(pruned)} were stopped early): "
-        f"{choice}; {best.value:.3f} on the oracle tier."
+        f"Best of {len(finished)} trials that ran to their end ({len(pruned)} were stopped early"
+        + (f", {diverged} of them since their training diverged" if diverged else "")
+        + f"): {choice}; {best.value:.3f} on the oracle tier."
     )
     rivals = [t for t in finished if t.params["core"] != best.params["core"]]
     if rivals:
-        a, b = (study.folder / f"search/trial{t.number:03d}" for t in (rivals[0], best))
+        a, b = (study.folder / run_name(t) for t in (rivals[0], best))
         apart = next(d for d in compare.compare(a, b) if d.tier == "oracle")
         text += (
             f" The best of another core ({rivals[0].params['core']}) has {rivals[0].value:.3f}; "
-            f"the difference is {apart.b - apart.a:+.4f} ({apart.low:+.4f} to {apart.high:+.4f})."
+            f"the difference is {apart.b - apart.a:+.4f} ({apart.low:+.4f} to {apart.high:+.4f} "
+            "over clips and neurons; seeds of training are not counted)."
         )
-        if study.simulated:
-            dynamic = best.params["core"] != "static"
-            text += " The simulated neurons filter over time, and the winner " + (
-                "does so too." if dynamic else "does NOT: too few trials, or a fault."
-            )
     names = list(dict.fromkeys(name for t in finished for name in t.params))
     rows = [
         [f"{t.number}", f"{t.value:.4f}", *(_short(t.params.get(n, "")) for n in names)]
@@ -127,7 +159,20 @@ def _page(study: Study, search, states) -> None:
         text,
         pages.figure(_figure(finished, pruned), "Oracle score by epoch; dashed: stopped early."),
         pages.table(["trial", "oracle", *names], rows),
+        numbers={
+            "best": best.params | {"oracle": best.value, "run": run_name(best)},
+            "finished": len(finished),
+            "stopped": len(pruned),
+            "diverged": diverged,
+        },
+        checks=checks(best.params["core"]) if study.simulated else (),
     )
+
+
+def checks(core: str) -> list[Check]:
+    """What must come out, where trials are enough."""
+    expected = "simulated neurons filter over time: so does the winner"
+    return [Check(expected, core != "static")]
 
 
 def _short(value) -> str:

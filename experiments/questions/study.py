@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import app, flags, logging
 from rich.console import Console
+from scipy.special import stdtrit
 
 from experiments import run as runs
-from sensorium_jax import compare, pages, results, uncertainty
+from sensorium_jax import compare, load_recordings, pages, results, uncertainty
 from sensorium_jax.experiment import Experiment
+from sensorium_jax.files import write_json
 from sensorium_jax.report import Report
 
-SEEDS = flags.DEFINE_integer("seeds", 2, "of every model that is compared")
+SEEDS = flags.DEFINE_integer("seeds", 2, "of every model that is compared", lower_bound=1)
+
+Sessions = Sequence[np.ndarray]  # moments [K 6 N] of each mouse's clips
+
+
+class Check(NamedTuple):
+    """What the truth of simulated mice demands of an answer, and whether the answer agrees."""
+
+    expected: str
+    agrees: bool
+
+    def __str__(self) -> str:
+        return f"{'agrees' if self.agrees else 'does NOT agree'}: {self.expected}"
 
 
 class Study:
-    """Runs of one question, in ``--workdir`` (default: runs/questions-SIZE)."""
+    """Runs of one question, in ``--workdir`` (default: runs/questions-SIZE).
+
+    Attributes:
+        console: where it prints.
+        size: of the models, "demo" or "published".
+        folder: where runs and pages go.
+        store: what models are trained on.
+        embedded: whether these are the mice that come with the package, which have a control.
+        simulated: whether they are simulated, so that the truth is known.
+    """
 
     def __init__(self):
         self.console = Console(soft_wrap=True, highlight=False)
         self.size = runs.chosen_size()
         self.folder = Path(runs.workdir() or f"runs/questions-{self.size}").resolve()
-        self.simulated = runs.data() is None
+        self.embedded = runs.data() is None
         self.store = runs.store_path(self.console)
+        self.simulated = load_recordings(self.store).simulated
+        self._scores: dict[str, list[float]] = {}  # on the oracle tier, of every seed
         runs.use_compilation_cache(self.console)
 
     def config(self, name: str) -> Experiment:
@@ -49,61 +76,131 @@ class Study:
         """
         reports = []
         for seed in range(seeds):
-            self.console.rule(self._run(name, seed).name)
+            self.console.rule(self.run(name, seed).name)
             one = dataclasses.replace(experiment, seed=experiment.seed + seed)
             place = {"store": store or self.store}
             reports.append(
-                runs.complete(one, self._run(name, seed), self.console, **place, **options)
+                runs.complete(one, self.run(name, seed), self.console, **place, **options)
             )
+        self._scores[name] = [report.by_neuron("oracle") for report in reports]
         return reports[0]
 
-    def compare(self, a: str, b: str, *, seeds: int = 1) -> compare.Difference:
-        """``b`` minus ``a`` on the oracle tier, mean over seeds.
+    def compare(self, a: str, b: str) -> compare.Difference:
+        """``b`` minus ``a`` on the oracle tier, mean over seeds: of models trained before.
 
-        The interval is over clips, neurons and, if there are several, seeds drawn again. Training
-        again moves a score as much as many a difference does.
+        The interval is over clips, neurons and, where models were trained with several, seeds
+        (``interval_of``): train all models of a question first.
         """
-        found, draws = [], []
-        for seed in range(seeds):
-            pair = self._run(a, seed), self._run(b, seed)
-            found.append(compare.compare(*pair)[0])
-            moments = [
-                [x for (tier, _), x in results.read_moments(run).items() if tier == found[0].tier]
-                for run in pair
-            ]
-            draws.append(uncertainty.bootstrap(moments[1]) - uncertainty.bootstrap(moments[0]))
-        draws = np.stack(draws)  # [seeds draws]
-        again = np.random.default_rng(0).integers(0, seeds, draws.shape)
-        low, high = uncertainty.interval(np.take_along_axis(draws, again, 0).mean(0))
+        seeds = range(len(self._scores[a]))
+        found = [compare.compare(self.run(a, seed), self.run(b, seed))[0] for seed in seeds]
+        tier = found[0].tier
+        moments = ([_moments(self.run(name, seed), tier) for seed in seeds] for name in (a, b))
+        low, high = interval_of(*moments, scores=self._scores.values())
         mean = {k: float(np.mean([getattr(d, k) for d in found])) for k in ("a", "b", "better")}
         return found[0]._replace(low=low, high=high, **mean)
 
-    def _run(self, name: str, seed: int) -> Path:
+    def run(self, name: str, seed: int = 0) -> Path:
+        """The workdir of a model."""
         return self.folder / (name if seed == 0 else f"{name}-seed{seed}")
 
-    def page(self, name: str, title: str, answer: str, *body: str) -> None:
-        """Write ``folder/name.html`` and say the answer."""
+    def page(
+        self,
+        name: str,
+        title: str,
+        answer: str,
+        *body: str,
+        numbers: dict[str, Any],
+        checks: Sequence[Check] = (),
+    ) -> None:
+        """Write ``folder/name.html`` and ``.json``, and say the answer.
+
+        ``numbers`` are the answer's; ``checks`` compare it with the truth of simulated mice.
+        """
         banner = (
             '<p class="banner">Simulated mice: a check of the method, no result on mice.</p>'
             if self.simulated
             else ""
         )
         path = self.folder / f"{name}.html"
-        pages.write(path, title, f"<h1>{title}</h1>", banner, f"<p>{answer}</p>", *body)
+        head = f"<h1>{title}</h1>", banner, f"<p>{answer}</p>", *_against_truth(checks)
+        pages.write(path, title, *head, *body)
+        record = {
+            "question": title,
+            "simulated": self.simulated,
+            "answer": answer,
+            "numbers": numbers,
+            "truth": [check._asdict() for check in checks],
+        }
+        write_json(path.with_suffix(".json"), _plain(record))
         self.console.rule(title)
         self.console.print(answer)
+        for check in checks:
+            self.console.print(f"The truth {check}.")
         self.console.print(f"Page: {path}")
 
 
-def verdict(difference: compare.Difference, what: str) -> str:
+def interval_of(
+    a: Sequence[Sessions], b: Sequence[Sessions], *, scores: Iterable[Sequence[float]]
+) -> tuple[float, float]:
+    """The 95 % interval of b - a over clips, neurons and seeds.
+
+    Training again moves a score as much as many a difference does, and two seeds do not say how
+    much: that is pooled over all models. Its share, Student's t times the standard error, is added
+    in squares to the distances of the ends of the interval over clips and neurons (MOVER: Zou &
+    Donner 2008, "Construction of confidence limits about effect measures", Stat. Med. 27:1693).
+
+    Args:
+        a: moments of the mice's clips, for each seed.
+        b: of the other model.
+        scores: by seed, of every model of the study; where none has two, seeds are not counted.
+    """
+    draws = [uncertainty.bootstrap(y) - uncertainty.bootstrap(x) for x, y in zip(a, b, strict=True)]
+    draws = np.mean(draws, axis=0)
+    low, high = uncertainty.interval(draws)
+    middle = float(draws.mean())
+    several = [s for s in scores if len(s) > 1]
+    seeds = 0.0
+    if several:
+        freedom = sum(len(s) - 1 for s in several)
+        variance = sum(np.var(s, ddof=1) * (len(s) - 1) for s in several) / freedom
+        error = math.sqrt(2 * variance / len(a))
+        seeds = stdtrit(freedom, 0.5 * (1 + uncertainty.LEVEL)) * error
+    return middle - math.hypot(middle - low, seeds), middle + math.hypot(high - middle, seeds)
+
+
+def _moments(run: Path, tier: str) -> Sessions:
+    return [moments for (t, _), moments in results.read_moments(run).items() if t == tier]
+
+
+def _against_truth(checks: Sequence[Check]) -> list[str]:
+    lines = [
+        f'<p class="{"note" if check.agrees else "error"}"><b>The truth</b> {check}.</p>'
+        for check in checks
+    ]
+    return ["<h2>Against the truth</h2>", *lines] if lines else []
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: numbers that are none become null."""
+    if isinstance(value, dict):
+        return {key: _plain(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(x) for x in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def verdict(difference: compare.Difference, what: str, *, seeds: int) -> str:
     """One sentence on whether ``what`` helps, going by the interval of ``Study.compare``."""
     d = difference
-    amount = f"{d.b - d.a:+.4f} (95 % interval {d.low:+.4f} to {d.high:+.4f})"
+    over = "" if seeds > 1 else " over clips and neurons; seeds of training are not counted"
+    amount = f"{d.b - d.a:+.4f} (95 % interval {d.low:+.4f} to {d.high:+.4f}{over})"
     if d.low > 0:
         return f"{what} helps: {amount}."
     if d.high < 0:
         return f"{what} hurts: {amount}."
-    return f"No advantage of {what} was found: {amount}."
+    return f"No advantage of {what[0].lower()}{what[1:]} was found: {amount}."
 
 
 def main(answer: Callable[[Study], None]) -> None:

@@ -4,16 +4,21 @@
 
 The more reliable a neuron is from one repeat to the next, the more of it can be predicted. Scores
 of a linear-nonlinear model, a static and a recurrent network stand by reliability (oracle
-correlation, jackknife) beside what repeats leave as the upper limit: CC_norm for averages and, on
-simulated mice, the score of the true rate.
+correlation, jackknife) beside what repeats leave as the upper limit: the oracles (a low and a high
+estimate for models of the film alone), CC_norm for averages and, on simulated mice, the score of
+the true rate.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from experiments.questions.study import Study, main
-from sensorium_jax import pages
+from experiments.questions.study import Check, Study, main
+from sensorium_jax import load_run, pages, protocol
+from sensorium_jax.evaluate import make_predictions
+from sensorium_jax.metrics import Repeats
 from sensorium_jax.report import Report
 
 MODELS = {
@@ -22,66 +27,158 @@ MODELS = {
     "gru_baseline": "recurrent network",
 }
 GROUPS = 4  # of equally many neurons, by reliability
+TRUE, LOW, HIGH, SHARE = "true rate", "oracle, jackknife", "oracle, conservative", "CC_norm"
+
+
+class Group(NamedTuple):
+    """Neurons of like reliability."""
+
+    low: float
+    high: float
+    neurons: int
+    means: dict[str, float]  # of models and limits, over the neurons that have one
 
 
 def answer(study: Study) -> None:
     """Train the models and write the page."""
-    reports = {name: study.train(name, study.config(name)) for name in MODELS}
-    best = max(reports, key=lambda name: reports[name].by_neuron("oracle"))
-    report = reports[best]
-    text = (
-        f"The best of {len(MODELS)} models, the {MODELS[best]}, has a single-trial correlation of "
-        f"{report.by_neuron('oracle'):.3f} on the oracle tier, and a CC_norm of "
-        f"{report.by_neuron('oracle', field='cc_norm'):.2f}: that share of what repeats show to be "
-        "predictable from the film, as a correlation of averages."
-    )
-    ceiling = report.by_neuron("oracle", field="single_trial_ceiling")
-    if ceiling > 0:
-        reached = all(
-            r.by_neuron("oracle") < r.by_neuron("oracle", field="single_trial_ceiling")
-            for r in reports.values()
-        )
-        text += (
-            f" The true rate scores {ceiling:.3f}, so the model reaches "
-            f"{report.by_neuron('oracle') / ceiling:.0%}; "
-            + ("no model is above it, as must be." if reached else "a model is above it: a fault.")
-        )
-    header = ["reliability", "neurons", *MODELS.values(), *(["true rate"] if ceiling > 0 else [])]
-    rows = _by_reliability(reports)
+    reports = {label: study.train(name, study.config(name)) for name, label in MODELS.items()}
+    best = max(reports, key=lambda label: reports[label].by_neuron("oracle"))
+    name = next(n for n, label in MODELS.items() if label == best)
+    values = {label: _joined(r, lambda s: s.values()) for label, r in reports.items()}
+    if reports[best].simulated:
+        values[TRUE] = _joined(reports[best], lambda s: s.ceilings)
+    reliability = _joined(reports[best], lambda s: s.reliability)
+    values |= {LOW: reliability, **_of_repeats(study.run(name))}
+    groups = by_reliability(reliability, values)
+    unknown = int(np.isnan(reliability).sum())
+    table = [
+        [f"{g.low:.2f} to {g.high:.2f}", str(g.neurons), *map(_number, g.means.values())]
+        for g in groups
+    ]
     study.page(
         "upper_limit",
         "What is the upper limit of prediction?",
-        text,
-        pages.figure(_figure(header[2:], rows), "Single-trial correlation by reliability."),
-        pages.table(header, [[r[0], str(r[1]), *(f"{x:.3f}" for x in r[2:])] for r in rows]),
+        text_of(reports[best], best),
+        pages.figure(_figure(groups), "Single-trial correlation by reliability.") if groups else "",
+        pages.table(["reliability", "neurons", *values], table),
+        f"<p>{unknown} of {len(reliability)} neurons have no reliability (a constant response, or "
+        f"no repeats) and stand in no group. CC_norm is that of the {best}.</p>",
+        numbers={
+            "scores": {label: r.by_neuron("oracle") for label, r in reports.items()},
+            TRUE: reports[best].by_neuron("oracle", field="single_trial_ceiling"),
+            "groups": [g._asdict() for g in groups],
+            "neurons without reliability": unknown,
+        },
+        checks=checks(reports, groups) if study.simulated else (),
     )
 
 
-def _by_reliability(reports: dict[str, Report]) -> list[list]:
-    """Rows of (range of reliability, neurons, mean score of each model, of the true rate)."""
-    scores = next(iter(reports.values())).select("oracle")
-    reliability = np.concatenate([s.reliability for s in scores])
-    values = [np.concatenate([s.values() for s in r.select("oracle")]) for r in reports.values()]
-    if scores[0].ceilings is not None:
-        values.append(np.concatenate([s.ceilings for s in scores]))
-    order = np.argsort(np.where(np.isnan(reliability), np.inf, reliability))
-    order = order[: int(np.isfinite(reliability).sum())]
-    rows = []
-    for group in np.array_split(order, GROUPS):
-        low, high = reliability[group[0]], reliability[group[-1]]
-        rows.append([f"{low:.2f} to {high:.2f}", len(group), *(v[group].mean() for v in values)])
-    return rows
+def text_of(report: Report, best: str) -> str:
+    """The answer, from the report of the best model."""
+
+    def mean(field: str) -> float:
+        return report.by_neuron("oracle", field=field)
+
+    text = (
+        f"The best of {len(MODELS)} models, the {best}, has a single-trial correlation of "
+        f"{mean('single_trial'):.3f} on the oracle tier."
+    )
+    if mean("oracle") > 0:
+        text += (
+            " Of a model of the film alone, repeats show a limit between "
+            f"{mean('oracle'):.3f} (jackknife oracle) and {mean('oracle_conservative'):.3f} "
+            "(conservative oracle)."
+        )
+    if mean("cc_norm") > 0:
+        text += (
+            f" Its CC_norm is {mean('cc_norm'):.2f}: that share of what repeats show to be "
+            "predictable from the film, as a correlation of averages."
+        )
+    if report.simulated:
+        ceiling = mean("single_trial_ceiling")
+        share = mean("single_trial") / ceiling
+        text += f" The true rate scores {ceiling:.3f}, so the model reaches {share:.0%}."
+    return text
 
 
-def _figure(names: list[str], rows: list[list]):
+def checks(reports: dict[str, Report], groups: list[Group]) -> list[Check]:
+    """What must come out."""
+    return [
+        Check(
+            "the true rate is the best prediction: no model is above its score",
+            all(
+                r.by_neuron("oracle") < r.by_neuron("oracle", field="single_trial_ceiling")
+                for r in reports.values()
+            ),
+        ),
+        Check(
+            "noise hides what models know: the most reliable neurons are predicted better than the "
+            "least reliable, by every model",
+            bool(groups)
+            and all(groups[0].means[label] < groups[-1].means[label] for label in reports),
+        ),
+    ]
+
+
+def by_reliability(reliability: np.ndarray, values: dict[str, np.ndarray]) -> list[Group]:
+    """Neurons [N] that have a reliability, in groups, the least reliable first."""
+    order = np.argsort(reliability)[: int(np.isfinite(reliability).sum())]  # NaN comes last
+    groups = []
+    for members in np.array_split(order, GROUPS):
+        if not members.size:
+            continue
+        means = {label: _mean(value[members]) for label, value in values.items()}
+        ends = float(reliability[members[0]]), float(reliability[members[-1]])
+        groups.append(Group(*ends, len(members), means))
+    return groups
+
+
+def _of_repeats(workdir) -> dict[str, np.ndarray]:
+    """The conservative oracle and the model's CC_norm of every neuron, on the oracle tier: [N]."""
+    run = load_run(workdir)
+    predictions = make_predictions(
+        run.experiment.model,
+        run.recordings,
+        mesh=run.mesh,
+        statistics=run.experiment.data.statistics,
+        trials=run.experiment.evaluation_trials,
+    )
+    meters = [Repeats(n) for n in run.recordings.neurons.mask.sum(1)]
+    for trial in predictions(run.params, protocol.ORACLE):
+        clip = run.recordings.trials(trial.session).clip[trial.row]
+        meters[trial.session].add(str(clip), trial.response, trial.prediction)
+    return {
+        HIGH: np.concatenate([m.oracle_conservative().value for m in meters]),
+        SHARE: np.concatenate([m.cc_norm().value for m in meters]),
+    }
+
+
+def _joined(report: Report, of) -> np.ndarray:
+    """Values of all neurons on the oracle tier: [N]."""
+    return np.concatenate([of(score) for score in report.select(protocol.ORACLE)])
+
+
+def _mean(values: np.ndarray) -> float:
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if defined.size else np.nan
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _figure(groups: list[Group]):
     figure = pages.make_figure(8, 3.2)
     axes = figure.subplots()
-    for i, name in enumerate(names):
-        style = "k--" if name == "true rate" else "o-"
-        axes.plot(range(len(rows)), [row[2 + i] for row in rows], style, label=name)
-        if name == "true rate":
-            axes.lines[-1].set_color(pages.INK)
-    axes.set_xticks(range(len(rows)), [row[0] for row in rows])
+    styles = {TRUE: "k--", LOW: "k:", HIGH: "k-."}
+    for name in groups[0].means:
+        if name == SHARE:
+            continue
+        means = [g.means[name] for g in groups]
+        (line,) = axes.plot(range(len(groups)), means, styles.get(name, "o-"), label=name)
+        if name in styles:
+            line.set_color(pages.INK)
+    axes.set_xticks(range(len(groups)), [f"{g.low:.2f} to {g.high:.2f}" for g in groups])
     axes.set(xlabel="reliability of the neurons", ylabel="single-trial correlation")
     axes.legend()
     return figure
