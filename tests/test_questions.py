@@ -88,6 +88,12 @@ def test_limits_stand_beside_models(store, folder, capsys):
     assert "conservative oracle" in answer["answer"]
 
 
+def test_a_static_model_of_equal_size_is_trained(store, folder):
+    answer = ask("dynamic_static", ONE_CHANNEL, store=store, folder=folder)
+    assert (folder / "static_equal/report.html").exists()
+    assert "seeds of training are not counted" in answer["answer"]
+
+
 def pretend(monkeypatch, noise):
     """No training: predictions are the responses plus ``noise(experiment)``."""
 
@@ -214,7 +220,7 @@ def states(of):
 
 @pytest.mark.parametrize("stop", [Interrupted("saved at step 3"), UserError("no space left")])
 def test_a_trial_that_was_broken_off_goes_on_in_its_folder(stop):
-    into, trainer = new_search(), Trainer([0.1], stop, [0.2], [0.3])
+    into, trainer = new_search(), Trainer([0.1], stop, [], [0.3])
     assert searched(trainer, 3, into=into) is stop
     assert searched(trainer, 2, into=into) is None
     assert states(into) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]

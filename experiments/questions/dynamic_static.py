@@ -8,6 +8,8 @@ until it has as many weights.
 
 from __future__ import annotations
 
+import bisect
+
 import jax
 
 from experiments.questions.study import SEEDS, Check, Study, main, verdict
@@ -24,11 +26,15 @@ LARGEST = 64  # channels tried
 def answer(study: Study) -> None:
     """Train both and write the page."""
     dynamic = study.config("gru_baseline")
-    sizes = {c: with_core(dynamic, recurrence=None, channels=c) for c in range(1, LARGEST)}
     weights = _counter(study.store)
     wanted = weights(dynamic)
-    channels = min(sizes, key=lambda c: abs(weights(sizes[c]) - wanted))
-    static = sizes[channels]
+
+    def of(channels: int) -> Experiment:
+        return with_core(dynamic, recurrence=None, channels=channels)
+
+    more = bisect.bisect(range(1, LARGEST), wanted, key=lambda c: weights(of(c))) + 1
+    channels = min(max(1, more - 1), more, key=lambda c: abs(weights(of(c)) - wanted))
+    static = of(channels)
     seeds = {"seeds": SEEDS.value}
     study.train("static_equal", static, **seeds)
     report = study.train("gru_baseline", dynamic, **seeds)
