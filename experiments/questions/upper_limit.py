@@ -144,7 +144,7 @@ def _of_repeats(workdir) -> dict[str, np.ndarray]:
         trials=run.experiment.evaluation_trials,
     )
     meters = [Repeats(n) for n in run.recordings.neurons.mask.sum(1)]
-    for trial in predictions(run.params, protocol.ORACLE):
+    for trial in predictions(run.params, protocol.ORACLE, by_clip=True):
         clip = run.recordings.trials(trial.session).clip[trial.row]
         meters[trial.session].add(str(clip), trial.response, trial.prediction)
     return {
