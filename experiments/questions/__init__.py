@@ -6,7 +6,7 @@
     python -m experiments.questions.out_of_domain     do models of natural films know other stimuli?
     python -m experiments.questions.search            which architecture and training is best?
 
-Without data they train small models on simulated mice, whose truth is known; with
---data=STORE, models of the published size. Runs are shared between questions, and the same command
-goes on where it stopped.
+Without data they train small models on simulated mice, with --data=STORE models of the published
+size. Where mice are simulated the truth is known: page and JSON say what it demands, and whether
+the answer agrees. Runs are shared between questions, and the same command goes on where it stopped.
 """
