@@ -25,6 +25,8 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from sensorium_jax.programs import use_huge_pages
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "experiments" / "configs"
 
@@ -235,4 +237,5 @@ def use_compilation_cache(console) -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     app.run(main)

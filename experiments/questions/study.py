@@ -18,6 +18,7 @@ from experiments import run as runs
 from sensorium_jax import compare, load_recordings, pages, results, uncertainty
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.files import write_json
+from sensorium_jax.programs import use_huge_pages
 from sensorium_jax.report import Report
 
 SEEDS = flags.DEFINE_integer("seeds", 2, "of every model that is compared", lower_bound=1)
@@ -205,6 +206,7 @@ def verdict(difference: compare.Difference, what: str, *, seeds: int) -> str:
 
 def main(answer: Callable[[Study], None]) -> None:
     """Run a question as a program."""
+    use_huge_pages()
 
     def body(argv: list[str]) -> None:
         logging.set_verbosity(logging.FATAL)

@@ -68,10 +68,16 @@ def inverse(y: Array, size: Size, shape: Size) -> Array:
 def multiply(x: Array, real: Array, imaginary: Array) -> Array:
     """The transform of a correlation: [F 2 N C] and a kernel's parts [F C D] -> [F 2 N D].
 
-    x times the kernel's conjugate. Both parts of x are rows of one product with the kernel's real
-    part, and of one with its imaginary part, so that the kernel is read only once.
+    x times the kernel's conjugate. Of few images, both parts of x are rows of one product with the
+    kernel's real part, and of one with its imaginary part: the kernel is read once, and not
+    copied. Of many it is the smaller one: x stands beside (imaginary, -real) in a single product,
+    whose sum needs no further pass over the result.
     """
     f, _, n, c = x.shape
+    if n >= 2 * c:
+        turned = jnp.stack([x[:, 1], -x[:, 0]], axis=1)
+        beside = jnp.concatenate([x, turned], axis=-1).reshape(f, 2 * n, 2 * c)
+        return (beside @ jnp.concatenate([real, imaginary], axis=1)).reshape(f, 2, n, -1)
     both = x.reshape(f, 2 * n, c)
     by_real, by_imaginary = ((both @ k).reshape(f, 2, n, -1) for k in (real, imaginary))
     sign = np.array([1, -1], np.float32)[:, None, None]
