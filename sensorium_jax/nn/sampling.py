@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from sensorium_jax.types import Array
 
-# Numbers gathered at a time: on a CPU what its cache holds, else what keeps a GPU busy (128 MiB).
-CPU_AT_ONCE, AT_ONCE = 2**20, 2**25
+# Numbers gathered at a time: on a CPU those of one frame, since XLA's CPU backend is three to five
+# times slower at gathering from several; else what keeps a GPU busy (128 MiB).
+CPU_AT_ONCE, AT_ONCE = 1, 2**25
 
 
 def bilinear_dot(features: Array, grid: Array, weights: Array) -> Array:
