@@ -193,6 +193,19 @@ def test_gradient_equals_that_of_the_plain_loss():
     np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_prediction_takes_the_memory_of_one_mouse(monkeypatch):
+    def needed(mice):
+        monkeypatch.setattr(small, "S", mice)
+        monkeypatch.setattr(small, "NEURONS", (7,) * mice)
+        params = jax.eval_shape(first_params)
+        predict = parallel.make_predict_step(small.MODEL, parallel.make_mesh(1))
+        inputs = params, small.batch(frames=30), small.neurons(), small.statistics()
+        return predict.lower(*inputs).compile().memory_analysis().temp_size_in_bytes
+
+    one, eight = needed(1), needed(8)
+    assert 0 < eight < 2 * one
+
+
 def test_one_compilation_serves_all_batches():
     assert run_steps(2, steps=3)[2]._cache_size() == 1
 
