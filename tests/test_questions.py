@@ -337,7 +337,8 @@ def test_truth_of_limits():
 def test_truth_of_other_stimuli():
     row = out_of_domain.Row("t", "dots", 0.3, 0.1, 0.4, 0.5, 0.6, "final_test_main", 0.7)
     assert agree(out_of_domain.checks([row])) == [True, True]
-    assert agree(out_of_domain.checks([row, row._replace(score=0.6, low=-0.1)])) == [False, False]
+    assert agree(out_of_domain.checks([row, row._replace(score=0.6, low=-0.1)])) == [False, True]
+    assert agree(out_of_domain.checks([row, row._replace(score=-0.1)])) == [True, False]
     said = out_of_domain.text_of([row, row._replace(family="noise", share=0.8)], "in CC_norm")
     assert "from 60% in CC_norm (dots (t)) to 80% (noise (t))" in said
     assert "1 of 2 families" in said
