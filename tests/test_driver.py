@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sensorium_jax import programs
+
 ROOT = Path(__file__).parents[1]
 TINY = [
     "--size=demo",
@@ -81,3 +83,22 @@ def test_help_teaches(tmp_path):
     _, out, _ = drive("--help", cwd=tmp_path)
     for word in ("--config=gru_baseline", "--data=STORE", "--set model.core.channels=8", "go"):
         assert word in out
+
+
+@pytest.mark.parametrize(
+    ("setting", "version", "again"),
+    [("always [madvise] never", "2.36", True), ("[always] madvise never", "2.36", False)]
+    + [("always [madvise] never", "2.31", False)],
+)
+def test_large_pages_are_asked_for_once(setting, version, again, tmp_path, monkeypatch):
+    started = []
+    (tmp_path / "enabled").write_text(setting)
+    monkeypatch.setattr(programs, "Path", lambda name: tmp_path / Path(name).name)
+    monkeypatch.setattr(programs.platform, "libc_ver", lambda: ("glibc", version))
+    monkeypatch.setattr(programs.os, "execv", lambda *command: started.append(command))
+    monkeypatch.setattr(programs.os, "environ", {})
+    for _ in range(2):  # the second time as the program that was started
+        programs.use_huge_pages()
+    command = [sys.executable, *sys.orig_argv[1:]]
+    assert started == ([(sys.executable, command)] if again else [])
+    assert bool(programs.os.environ) == again
