@@ -132,7 +132,7 @@ def score_all(
             if not public:
                 report += Report((), (tier,) if any(h.any() for h in here) else ())
                 continue
-            task = progress.add_task(f"scoring {tier}", total=int(sum(h.sum() for h in here)))
+            task = progress.add_task(f"scoring {tier}", total=int(public))
             report += evaluate(
                 params, tier, on_trials=lambda n, task=task: progress.advance(task, n)
             )

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sensorium_jax import cores, model, modulators, readouts, shifters
 from sensorium_jax.nn import sampling
@@ -325,34 +323,6 @@ def test_the_offset_moves_every_drive_and_the_bias_makes_up_for_it():
 
 
 # --- reading in groups --------------------------------------------------------------------------
-
-
-@settings(max_examples=6, deadline=None)  # each compiles
-@given(
-    m=st.integers(1, 7),
-    n=st.integers(1, 5),
-    c=st.integers(1, 4),
-    size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    at_once=st.integers(1, 60),
-    seed=st.integers(0, 99),
-)
-def test_reading_in_groups_equals_reading_at_once(m, n, c, size, at_once, seed):
-    """Values and all gradients, also of positions outside the map; no group divides all frames."""
-    rng = np.random.default_rng(seed)
-    features = jnp.asarray(rng.normal(size=(m, *size, c)), jnp.float32)
-    grid = jnp.asarray(rng.uniform(-1.5, 1.5, (m, n, 2)), jnp.float32)
-    weights = jnp.asarray(rng.normal(size=(n, c)), jnp.float32)
-
-    def loss(*arrays, at_once):
-        return jnp.sum(sampling.in_groups(*arrays, at_once=at_once) ** 2)
-
-    def of(at_once):
-        value = sampling.in_groups(features, grid, weights, at_once=at_once)
-        return value, *jax.grad(loss, (0, 1, 2))(features, grid, weights, at_once=at_once)
-
-    for found, expected in zip(of(at_once), of(2**40), strict=True):
-        scale = max(float(jnp.abs(expected).max()), 1.0)
-        np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
 
 
 def test_groups_bound_memory():
