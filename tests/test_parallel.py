@@ -197,7 +197,7 @@ def test_prediction_takes_the_memory_of_one_mouse(monkeypatch):
     def needed(mice):
         monkeypatch.setattr(small, "S", mice)
         monkeypatch.setattr(small, "NEURONS", (7,) * mice)
-        params = jax.eval_shape(first_params)
+        params = jax.eval_shape(lambda: first_params())  # traced anew for these mice
         predict = parallel.make_predict_step(small.MODEL, parallel.make_mesh(1))
         inputs = params, small.batch(frames=30), small.neurons(), small.statistics()
         return predict.lower(*inputs).compile().memory_analysis().temp_size_in_bytes
