@@ -211,8 +211,9 @@ def make_evaluate(
             # A natural tier has one family: the row of the whole says all.
             whole = [ALL] if families == {protocol.NATURAL} else [ALL, str(table.family[trial.row])]
             for family in whole:
-                tally = tallies.setdefault((s, family), _Tally(trial))
-                tally.add(clip, trial, common=common[s][clip])
+                if (s, family) not in tallies:
+                    tallies[s, family] = _Tally(trial)
+                tallies[s, family].add(clip, trial, common=common[s][clip])
         names = recordings.session_names
         return Report(
             tuple(
