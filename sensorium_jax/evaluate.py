@@ -107,9 +107,8 @@ def make_predictions(
     mesh: Mesh,
     statistics: str = "released",
     trials: int = 4,
-    window: str = "starter",
 ) -> Predictions:
-    """Build ``predictions(params, split, *, sessions=None, by_clip=False)``, an iterator.
+    """Build ``predictions(params, split, *, window="starter", sessions=None, by_clip=False)``.
 
     Args:
         model: what to evaluate; of several, the mean rate, and ``params`` is a tuple too.
@@ -118,17 +117,15 @@ def make_predictions(
         statistics: the kind that the model was trained with.
         trials: full-length trials of every session predicted at a time, rounded up to a multiple
             of the number of devices.
-        window: "starter" scores frames 50 to 299, "winners" 50 to 298 (``protocol.WINDOWS``).
 
-    ``predictions`` yields these frames of every trial of a tier, in the official scorer's
+    ``predictions`` yields the scored frames of every trial of a tier, in the official scorer's
     units: responses and predictions over the released frame-by-frame std (competition site,
-    2023-09-15). ``sessions`` are some by position, predicted together; all by default. Trials come
-    by file number, or with ``by_clip`` the repeats of each clip one after the other. It raises
-    ``UserError`` for a split that does not exist and for predictions that are not finite.
+    2023-09-15). The ``window`` "starter" has frames 50 to 299, "winners" 50 to 298
+    (``protocol.WINDOWS``). ``sessions`` are some by position, predicted together; all by default.
+    Trials come by file number, or with ``by_clip`` the repeats of each clip one after the other. It
+    raises ``UserError`` for a split or window that does not exist and for predictions that are not
+    finite.
     """
-    if window not in protocol.WINDOWS:
-        raise UserError(f"expected a window of {', '.join(protocol.WINDOWS)}, got {window!r}")
-    cut = protocol.WINDOWS[window]
     trials = -(-trials // mesh.size) * mesh.size
     if isinstance(model, tuple):
         predict = parallel.make_ensemble_predict_step(model, mesh)
@@ -148,9 +145,11 @@ def make_predictions(
         params: Params | tuple[Params, ...],
         split: str,
         *,
+        window: str = "starter",
         sessions: Sequence[int] | None = None,
         by_clip: bool = False,
     ) -> Iterator[PredictedTrial]:
+        cut = frames_cut(window)
         everyone = range(len(recordings.session_names))
         sessions = list(everyone if sessions is None else sessions)
         here = data
@@ -179,30 +178,31 @@ def make_evaluate(
     mesh: Mesh,
     statistics: str = "released",
     trials: int = 4,
-    window: str = "starter",
 ) -> Evaluate:
-    """Build ``evaluate(params, split, *, on_trials=None) -> Report``; arguments as above.
+    """Build ``evaluate(params, split, *, window="starter") -> Report``; arguments as above.
 
-    ``evaluate`` scores what ``make_predictions`` yields of the mice whose responses are public.
-    Beside the score of the model stands that of the true rate, where the mice are simulated.
-    ``on_trials(n)`` is told of progress. It raises ``UserError`` as ``predictions`` does, and for a
-    tier that has no trials, or whose responses are all withheld.
+    ``evaluate`` scores what ``predictions`` yields of the mice whose responses are public. Beside
+    the score of the model stands that of the true rate, where the mice are simulated. A keyword
+    ``on_trials``, a function of their number, is told of progress. It raises ``UserError`` as
+    ``predictions`` does, and for a tier that has no trials, or whose responses are all withheld.
     """
     predictions = make_predictions(
-        model, recordings, mesh=mesh, statistics=statistics, trials=trials, window=window
+        model, recordings, mesh=mesh, statistics=statistics, trials=trials
     )
 
     def evaluate(
         params: Params | tuple[Params, ...],
         split: str,
         *,
+        window: str = "starter",
         on_trials: Callable[[int], None] = lambda n: None,
     ) -> Report:
+        cut = frames_cut(window)
         public, withheld = _public(recordings, split)
-        common = {s: _common_frames(recordings, s, rows, window) for s, rows in public.items()}
+        common = {s: _common_frames(recordings, s, rows, cut) for s, rows in public.items()}
         families = {str(f) for s, rows in public.items() for f in recordings.trials(s).family[rows]}
         tallies: dict[tuple[int, str], _Tally] = {}
-        for trial in predictions(params, split, sessions=list(public), by_clip=True):
+        for trial in predictions(params, split, window=window, sessions=list(public), by_clip=True):
             on_trials(1)
             table, s = recordings.trials(trial.session), trial.session
             if not table.labelled[trial.row]:
@@ -228,6 +228,17 @@ def make_evaluate(
     return evaluate
 
 
+def frames_cut(window: str) -> int:
+    """How many frames a window of scored frames leaves out at the end of every trial.
+
+    Raises:
+        UserError: no such window.
+    """
+    if window not in protocol.WINDOWS:
+        raise UserError(f"expected a window of {', '.join(protocol.WINDOWS)}, got {window!r}")
+    return protocol.WINDOWS[window]
+
+
 def _public(
     recordings: pipeline.Recordings, split: str
 ) -> tuple[dict[int, np.ndarray], tuple[int, ...]]:
@@ -248,12 +259,12 @@ def _public(
 
 
 def _common_frames(
-    recordings: pipeline.Recordings, session: int, rows: np.ndarray, window: str
+    recordings: pipeline.Recordings, session: int, rows: np.ndarray, cut: int
 ) -> dict[str, int]:
     """How many scored frames all repeats of each clip have; flashed images differ by a few."""
     table = recordings.trials(session)
     frames = np.minimum(table.frames[rows], protocol.CLIP_FRAMES)
-    frames = frames - protocol.SKIP_FRAMES - protocol.WINDOWS[window]
+    frames = frames - protocol.SKIP_FRAMES - cut
     shortest: dict[str, int] = {}
     for clip, n in zip(table.clip[rows], frames, strict=True):
         shortest[str(clip)] = min(int(n), shortest.get(str(clip), int(n)))

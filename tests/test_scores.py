@@ -252,9 +252,8 @@ def evaluate_with(
         mesh=parallel.make_mesh(1),
         statistics=statistics,
         trials=3,
-        **options,
     )
-    return evaluate(Params({}, {}), split)
+    return evaluate(Params({}, {}), split, **options)
 
 
 def jax_to_numpy(batch):

@@ -242,8 +242,8 @@ def test_zips_of_half_a_track(zips, public, tmp_path):
 def test_nothing_is_left_of_a_failed_submission(trained, tmp_path, monkeypatch):
     good = trained.predictions
 
-    def fail(params, tier, *, sessions):
-        for i, trial in enumerate(good(params, tier, sessions=sessions)):
+    def fail(params, tier, **options):
+        for i, trial in enumerate(good(params, tier, **options)):
             if i == 2:
                 raise UserError("no more")
             yield trial
@@ -258,7 +258,7 @@ def test_nothing_is_left_of_a_failed_submission(trained, tmp_path, monkeypatch):
     "changes, words",
     [
         ({"track": "side"}, "expected a track of main or bonus, got 'side'"),
-        ({"window": "all"}, "expected a window of starter or winners, got 'all'"),
+        ({"window": "all"}, "expected a window of starter, winners, got 'all'"),
     ],
 )
 def test_options_that_are_none(changes, words, trained, tmp_path):

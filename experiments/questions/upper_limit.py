@@ -16,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.questions.study import Check, Study, main
-from sensorium_jax import load_run, pages, protocol
-from sensorium_jax.evaluate import make_predictions
+from sensorium_jax import ensemble, pages, protocol
 from sensorium_jax.metrics import Repeats
 from sensorium_jax.report import Report
 
@@ -135,17 +134,11 @@ def by_reliability(reliability: np.ndarray, values: dict[str, np.ndarray]) -> li
 
 def _of_repeats(workdir) -> dict[str, np.ndarray]:
     """The conservative oracle and the model's CC_norm of every neuron, on the oracle tier: [N]."""
-    run = load_run(workdir)
-    predictions = make_predictions(
-        run.experiment.model,
-        run.recordings,
-        mesh=run.mesh,
-        statistics=run.experiment.data.statistics,
-        trials=run.experiment.evaluation_trials,
-    )
-    meters = [Repeats(n) for n in run.recordings.neurons.mask.sum(1)]
-    for trial in predictions(run.params, protocol.ORACLE, by_clip=True):
-        clip = run.recordings.trials(trial.session).clip[trial.row]
+    trained = ensemble(workdir)
+    recordings = trained.recordings
+    meters = [Repeats(n) for n in recordings.neurons.mask.sum(1)]
+    for trial in trained.predictions(trained.params, protocol.ORACLE, by_clip=True):
+        clip = recordings.trials(trial.session).clip[trial.row]
         meters[trial.session].add(str(clip), trial.response, trial.prediction)
     return {
         HIGH: np.concatenate([m.oracle_conservative().value for m in meters]),

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax import protocol
 from sensorium_jax.data.pipeline import Recordings
 from sensorium_jax.ensembles import Ensemble
 from sensorium_jax.errors import UserError
-from sensorium_jax.evaluate import PredictedTrial
+from sensorium_jax.evaluate import PredictedTrial, frames_cut
 from sensorium_jax.files import whole_file
 from sensorium_jax.submission.files import COLUMNS, TRACKS, parquet, submitted
 
@@ -49,16 +48,16 @@ def write(
     Raises:
         UserError: another track or window, no trials of a tier, NaN predictions, or no pyarrow.
     """
-    for name, value, known in (("track", track, TRACKS), ("window", window, protocol.WINDOWS)):
-        if value not in known:
-            raise UserError(f"expected a {name} of {' or '.join(known)}, got {value!r}")
+    if track not in TRACKS:
+        raise UserError(f"expected a track of {' or '.join(TRACKS)}, got {track!r}")
+    frames_cut(window)
     parquet()
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{track}.zip"
     files = {tier: out / name for tier, name in TRACKS[track].items()}
     for tier, file in files.items():
         with whole_file(file) as beside:
-            _write_tier(trained, tier, beside, protocol.WINDOWS[window], on_trial)
+            _write_tier(trained, tier, beside, window, on_trial)
     with whole_file(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
         for file in files.values():
             archive.write(file, file.name)
@@ -67,9 +66,7 @@ def write(
     return path
 
 
-def _write_tier(
-    trained: Ensemble, tier: str, path: Path, left_out: int, on_trial: Callable
-) -> None:
+def _write_tier(trained: Ensemble, tier: str, path: Path, window: str, on_trial: Callable) -> None:
     recordings = trained.recordings
     sessions = submitted(recordings, tier)
     if not sessions:
@@ -80,20 +77,15 @@ def _write_tier(
     with TrialWriter(path) as writer:
         for s in sessions:
             ids, total = recordings.sessions[s].load("unit_ids"), len(recordings.rows(s, tier))
-            trials = trained.predictions(trained.params, tier, sessions=[s])
+            trials = trained.predictions(trained.params, tier, window=window, sessions=[s])
             for done, trial in enumerate(trials, 1):
-                writer.write(*_row(trial, recordings, left_out), ids)
+                writer.write(*_row(trial, recordings), ids)
                 on_trial(f"{tier} {recordings.session_names[s]}", done, total)
 
 
-def _row(
-    trial: PredictedTrial, recordings: Recordings, left_out: int
-) -> tuple[str, int, np.ndarray]:
-    table = recordings.trials(trial.session)
-    # Every clip ends a frame earlier in the winners' window, whatever its length.
-    prediction = trial.prediction[: len(trial.prediction) - left_out]
-    name = recordings.session_names[trial.session]
-    return name, int(table.number[trial.row]), prediction.T
+def _row(trial: PredictedTrial, recordings: Recordings) -> tuple[str, int, np.ndarray]:
+    number = recordings.trials(trial.session).number[trial.row]
+    return recordings.session_names[trial.session], int(number), trial.prediction.T
 
 
 class TrialWriter:
