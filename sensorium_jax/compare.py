@@ -1,11 +1,12 @@
 """Compare two runs on the same trials.
 
-    python -m sensorium_jax.compare RUN_A RUN_B [--json FILE]
+    python -m sensorium_jax.compare RUN_A RUN_B [--score to_average] [--json FILE]
 
-A run is a workdir that experiments/run.py has scored. For every tier: the single-trial correlation
-of both, B minus A with its 95 % interval, and the share of neurons that B predicts better. The
-interval is over clips and neurons, drawn alike for both runs, so that what is hard for both does
-not blur their difference. It says nothing of other mice, or of training again with another seed.
+A run is a workdir that experiments/run.py has scored. For every tier: the correlation of both, in
+single trials or of averages over repeats, B minus A with its 95 % interval, and the share of
+neurons that B predicts better. The interval is over clips and neurons, drawn alike for both runs,
+so that what is hard for both does not blur their difference. It says nothing of other mice, or of
+training again with another seed.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from rich.table import Table
 from sensorium_jax import results, uncertainty
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import write_json
-from sensorium_jax.metrics import correlate
+from sensorium_jax.metrics import OF_RESPONSE, correlate
 from sensorium_jax.programs import exit_code
-from sensorium_jax.report import ALL
+from sensorium_jax.report import ALL, DRAWN, SHOWN, SINGLE_TRIAL
 
 
 class Difference(NamedTuple):
-    """Two runs on one tier, of one session or of all: single-trial correlations over neurons.
+    """Two runs on one tier, of one session or of all: correlations, mean over neurons.
 
     ``low`` and ``high`` are the 95 % interval of b - a over clips and neurons (``uncertainty``);
     ``better`` is the share of neurons that b predicts better.
@@ -48,14 +49,16 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def compare(run_a: str | Path, run_b: str | Path) -> list[Difference]:
+def compare(run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL) -> list[Difference]:
     """Differences by tier, of all sessions and of each.
+
+    ``field`` is "single_trial" or "to_average".
 
     Raises:
         UserError: a run without scores, or runs that were not scored on the same trials.
     """
     runs = Path(run_a), Path(run_b)
-    a, b = map(results.read_moments, runs)
+    a, b = (results.read_moments(run, field) for run in runs)
     for key in a.keys() | b.keys():
         tier, session = key
         if key not in a or key not in b:
@@ -65,7 +68,7 @@ def compare(run_a: str | Path, run_b: str | Path) -> list[Difference]:
                 f"in {missing}; compare runs on one store"
             )
         same = a[key].shape == b[key].shape and all(
-            np.allclose(a[key][:, i], b[key][:, i], rtol=1e-6, atol=1e-6) for i in _RESPONSES
+            np.allclose(a[key][:, i], b[key][:, i], rtol=1e-6, atol=1e-6) for i in (0, *OF_RESPONSE)
         )
         if not same:
             raise UserError(
@@ -81,10 +84,6 @@ def compare(run_a: str | Path, run_b: str | Path) -> list[Difference]:
     return found
 
 
-# Of [K 6 N]: frames, responses and their squares, about the mean response: the model has no part.
-_RESPONSES = (0, 1, 3)
-
-
 def _difference(tier: str, label: str, a: list[np.ndarray], b: list[np.ndarray]) -> Difference:
     values = [np.concatenate([correlate(clips.sum(0)) for clips in run]) for run in (a, b)]
     apart = uncertainty.bootstrap(b) - uncertainty.bootstrap(a)
@@ -93,12 +92,12 @@ def _difference(tier: str, label: str, a: list[np.ndarray], b: list[np.ndarray])
     return Difference(tier, label, *means, *uncertainty.interval(apart), better)
 
 
-def table(differences: list[Difference], *, title: str) -> Table:
+def table(differences: list[Difference], *, title: str, field: str = SINGLE_TRIAL) -> Table:
     """For the terminal."""
     out = Table(title=title, title_justify="left", caption_justify="left")
     out.caption = (
-        "Single-trial correlation, mean over neurons. From, to: 95 % interval of B - A; bold where "
-        "it leaves out 0.\nBetter: share of neurons that B predicts better."
+        f"Correlation ({SHOWN[field]}), mean over neurons. From, to: 95 % interval of B - A; bold "
+        "where it leaves out 0.\nBetter: share of neurons that B predicts better."
     )
     out.add_column("tier / mouse", no_wrap=True, max_width=28)
     for name in ("A", "B", "B - A", "from", "to", "better"):
@@ -128,13 +127,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run_a", help="workdir of a scored run")
     parser.add_argument("run_b", help="workdir of another, on the same recording")
     parser.add_argument("--json", metavar="FILE", help="write the differences there too")
+    parser.add_argument(
+        "--score", choices=DRAWN, default=SINGLE_TRIAL, help="what is compared (single_trial)"
+    )
     flags = parser.parse_args(argv)
     return exit_code(lambda: _main(flags))
 
 
 def _main(flags: argparse.Namespace) -> int:
-    differences = compare(flags.run_a, flags.run_b)
-    Console().print(table(differences, title=f"A: {flags.run_a}\nB: {flags.run_b}"))
+    differences = compare(flags.run_a, flags.run_b, field=flags.score)
+    title = f"A: {flags.run_a}\nB: {flags.run_b}"
+    Console().print(table(differences, title=title, field=flags.score))
     if flags.json:
         write_json(Path(flags.json), [d._asdict() for d in differences])
     return 0

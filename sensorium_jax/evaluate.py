@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 from sensorium_jax import parallel, protocol
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
-from sensorium_jax.metrics import PoissonSums, Repeats, SingleTrialCorrelation
+from sensorium_jax.metrics import OF_PREDICTION, PoissonSums, Repeats, SingleTrialCorrelation
 from sensorium_jax.model import Model, of_sessions
-from sensorium_jax.report import ALL, Partial, Report, Score
+from sensorium_jax.report import ALL, SINGLE_TRIAL, TO_AVERAGE, Partial, Report, Score
 from sensorium_jax.types import Params
 
 Evaluate = Callable[..., Report]
@@ -68,9 +68,10 @@ class _Tally:
             ceilings = of_trials.correlation().value
             single_ceiling = float(ceilings.mean())
             average_ceiling = float(of_repeats.to_average().value.mean())
-        clips = trials.clip_moments()
-        for of_prediction in (2, 4, 5):
-            clips[:, of_prediction, constant] = 0
+        clips = {SINGLE_TRIAL: trials.clip_moments(), TO_AVERAGE: repeats.clip_moments()}
+        for moments in clips.values():
+            for of_prediction in OF_PREDICTION:
+                moments[:, of_prediction, constant] = 0
         order = np.argsort(np.where(constant, 0, single.value))
         return Score(
             session=session,

@@ -17,6 +17,7 @@ FEV_FLOOR = (
     0.15  # explainable share of variance from which on FEVE means something (SENSORIUM 2022)
 )
 SIGNAL_FLOOR = 1e-4  # of a clip's signal power (bryanlimy/ViV1T-closed-loop, ``get_cc_norm``)
+OF_RESPONSE, OF_PREDICTION = (1, 3), (2, 4, 5)  # among the six moments of ``about``
 _TINY = 1e-12  # below it, a variance is rounding
 
 
@@ -96,16 +97,36 @@ class CorrelationSums:
         return Correlation(_ratio(self._cross, norm, where=~constant & (norm > 0)), constant)
 
 
-class SingleTrialCorrelation:
-    """The benchmark's primary score (starter kit, ``utility/scores.py``).
-
-    Per neuron, Pearson r between responses and predictions of all trials joined along time. It
-    keeps one set of moments a clip, so that clips can be drawn again (``uncertainty``).
-    """
+class _ByClip:
+    """Moments of each clip apart, so that clips can be drawn again (``uncertainty``)."""
 
     def __init__(self, neurons: int):
         self._neurons = neurons
         self._clips: dict[str, CorrelationSums] = {}
+
+    def add(self, clip: str, sums: CorrelationSums) -> None:
+        self._clips.setdefault(clip, CorrelationSums(self._neurons)).merge(sums)
+
+    def whole(self) -> CorrelationSums:
+        whole = CorrelationSums(self._neurons)
+        for clip in self._clips.values():
+            whole.merge(clip)
+        return whole
+
+    def moments(self) -> np.ndarray:
+        """About the neurons' means, clips in order of names: [K 6 N]."""
+        centre = self.whole().mean
+        return np.stack([self._clips[clip].about(centre) for clip in sorted(self._clips)])
+
+
+class SingleTrialCorrelation:
+    """The benchmark's primary score (starter kit, ``utility/scores.py``).
+
+    Per neuron, Pearson r between responses and predictions of all trials joined along time.
+    """
+
+    def __init__(self, neurons: int):
+        self._clips = _ByClip(neurons)
         self._per_trial = np.zeros((2, neurons))  # sum of trials' correlations, their number
 
     def add(self, clip: str, response: np.ndarray, prediction: np.ndarray) -> None:
@@ -113,11 +134,11 @@ class SingleTrialCorrelation:
         trial = CorrelationSums.of(response, prediction)
         value, constant = trial.correlation()
         self._per_trial += np.where(constant, 0, value), ~constant
-        self._clips.setdefault(clip, CorrelationSums(self._neurons)).merge(trial)
+        self._clips.add(clip, trial)
 
     def correlation(self) -> Correlation:
         """[N] over all trials added."""
-        return self._whole().correlation()
+        return self._clips.whole().correlation()
 
     def per_trial(self) -> Defined:
         """Pearson r within each trial, mean over those in which it exists.
@@ -129,14 +150,7 @@ class SingleTrialCorrelation:
 
     def clip_moments(self) -> np.ndarray:
         """Moments of each clip about the neurons' means, clips in order of names: [K 6 N]."""
-        centre = self._whole().mean
-        return np.stack([self._clips[clip].about(centre) for clip in sorted(self._clips)])
-
-    def _whole(self) -> CorrelationSums:
-        whole = CorrelationSums(self._neurons)
-        for clip in self._clips.values():
-            whole.merge(clip)
-        return whole
+        return self._clips.moments()
 
 
 def correlate(moments: np.ndarray) -> np.ndarray:
@@ -254,7 +268,7 @@ class Repeats:
         self._closed: set[str] = set()
         self._shift: np.ndarray | None = None
         self._example: tuple | None = None
-        self._average = CorrelationSums(neurons)
+        self._average = _ByClip(neurons)
         self._by_clip, self._cc_norm = np.zeros((2, 2, neurons))  # sum over clips, their number
         self._count = self._frames = 0  # of repeated clips: frames of all repeats, and of averages
         self._sums = np.zeros((7, neurons))
@@ -288,7 +302,7 @@ class Repeats:
         self._closed.add(clip.name)
         r, (y, p, y2) = clip.repeats, clip.sums
         average = CorrelationSums.of(y / r, p / r)
-        self._average.merge(average)
+        self._average.add(clip.name, average)
         value, constant = average.correlation()
         self._by_clip += np.where(constant, 0, value), ~constant
         if self._example is None or r > self._example[1]:
@@ -335,7 +349,12 @@ class Repeats:
         SENSORIUM 2022 (``metrics.py`` of sinzlab/sensorium).
         """
         self._close()
-        return self._average.correlation()
+        return self._average.whole().correlation()
+
+    def clip_moments(self) -> np.ndarray:
+        """Moments of each clip's averages, as ``SingleTrialCorrelation`` has of trials: [K 6 N]."""
+        self._close()
+        return self._average.moments()
 
     def to_average_by_clip(self) -> Defined:
         """As ``to_average`` within each clip, mean over the clips in which it exists.

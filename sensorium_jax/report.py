@@ -17,8 +17,9 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import Defined, Example, correlate
 
 ALL = "all"  # the family of a row that holds a whole tier
+SINGLE_TRIAL, TO_AVERAGE = DRAWN = "single_trial", "to_average"  # scores with an interval
 FURTHER = (
-    "to_average",
+    TO_AVERAGE,
     "to_average_by_clip",
     "cc_norm",
     "feve",
@@ -28,18 +29,22 @@ FURTHER = (
     "log_likelihood",
     "bits",
 )
-# Columns of a page's tables, beside the interval of the first.
+# Columns of a page's tables, beside intervals.
 SHOWN = {
-    "single_trial": "single trial",
+    SINGLE_TRIAL: "single trial",
     "single_trial_ceiling": "ceiling",
-    "to_average": "to average",
+    TO_AVERAGE: "to average",
     "cc_norm": "CC norm",
     "feve": "FEVE",
     "oracle": "oracle, jackknife",
     "oracle_conservative": "conservative",
     "bits": "bits",
 }
-_HEADER = ["neurons", "trials", "single trial", "95 % interval", *list(SHOWN.values())[1:]]
+_HEADER = ["neurons", "trials"] + [
+    column
+    for field, name in SHOWN.items()
+    for column in ([name, "95 % interval"] if field in DRAWN else [name])
+]
 
 
 class Partial(NamedTuple):
@@ -71,7 +76,8 @@ class Score:
         constant: neurons whose prediction or response is constant; each counts as 0.
         defined: scores that not every neuron has, by name: those of ``metrics``' ``Repeats`` and
             ``PoissonSums``, and "per_trial".
-        clips: [K 6 N] moments of each clip, from which intervals are drawn (``uncertainty``).
+        clips: for "single_trial" and "to_average", [K 6 N] moments of each clip, from which
+            intervals are drawn (``uncertainty``).
         example: best, median and worst neuron on one clip.
         reliability: [N] oracle correlation (jackknife) of every neuron, NaN where undefined.
         ceilings: [N] single-trial correlation of the true rate of simulated neurons.
@@ -88,14 +94,16 @@ class Score:
     to_average_ceiling: float | None
     constant: int
     defined: dict[str, Partial] = dataclasses.field(default_factory=dict)
-    clips: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    clips: dict[str, np.ndarray] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
     example: Example | None = dataclasses.field(default=None, repr=False, compare=False)
     reliability: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
     ceilings: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def values(self) -> np.ndarray:
         """The single-trial correlation of every neuron: [N]."""
-        return correlate(self.clips.sum(0))
+        return correlate(self.clips[SINGLE_TRIAL].sum(0))
 
     def mean(self, field: str) -> Partial:
         """A score by name, and how many neurons it is the mean of."""
@@ -147,16 +155,23 @@ class Report:
         return _average(means, [1] * len(means))
 
     def interval(
-        self, tier: str, *, family: str = ALL, session: str | None = None
+        self,
+        tier: str,
+        *,
+        family: str = ALL,
+        session: str | None = None,
+        field: str = SINGLE_TRIAL,
     ) -> tuple[float, float]:
         """The 95 % interval over clips and neurons (``uncertainty``) of ``by_neuron``.
 
-        With ``session`` that of one mouse.
+        ``field`` is "single_trial" or "to_average". With ``session`` that of one mouse.
 
         Raises:
-            UserError: nothing was scored there.
+            UserError: nothing was scored there, or no interval is known of this score.
         """
-        key = tier, family, session
+        if field not in DRAWN:
+            raise UserError(f"expected an interval of {' or '.join(DRAWN)}, got {field!r}")
+        key = tier, family, session, field
         if key not in self._intervals:
             chosen = [s for s in self.select(tier, family=family) if session in (None, s.session)]
             if not chosen:
@@ -164,7 +179,7 @@ class Report:
                     f"expected scores of {tier!r} ({family}, {session or 'all mice'}), found none; "
                     f"there are {', '.join(dict.fromkeys(t for t, _ in self.rows())) or 'none'}"
                 )
-            draws = uncertainty.bootstrap([s.clips for s in chosen])
+            draws = uncertainty.bootstrap([s.clips[field] for s in chosen])
             self._intervals[key] = uncertainty.interval(draws)
         return self._intervals[key]
 
@@ -257,9 +272,9 @@ class Report:
         for tier, family in self.rows():
             chosen = self.select(tier, family=family)
             name = tier if family == ALL else f"\u2003{family}"
-            values = [self.by_neuron(tier, family=family, field=f) for f in SHOWN]
-            interval = self.interval(tier, family=family)
-            rows.append([name, str(len(chosen)), *_cells(chosen, values, interval)])
+            values = {f: self.by_neuron(tier, family=family, field=f) for f in SHOWN}
+            intervals = [self.interval(tier, family=family, field=f) for f in DRAWN]
+            rows.append([name, str(len(chosen)), *_cells(chosen, values, intervals)])
         table = pages.table(["tier / stimuli", "mice", *_HEADER], rows)
         text = [*self._caption().split("\n"), self._undefined()]
         return f"{table}<p>{html.escape(' '.join(text))}</p>"
@@ -280,10 +295,11 @@ class Report:
         rows = []
         for s in self.scores:
             name = s.tier if s.family == ALL else f"\u2003{s.family}"
-            values = [_nan_if_none(s.mean(field).mean) for field in SHOWN]
-            interval = self.interval(s.tier, family=s.family, session=s.session)
+            values = {f: _nan_if_none(s.mean(f).mean) for f in SHOWN}
+            of = {"family": s.family, "session": s.session}
+            intervals = [self.interval(s.tier, **of, field=f) for f in DRAWN]
             mouse = s.session.partition("-Video-")[0].removeprefix("dynamic")
-            rows.append([name, mouse, *_cells([s], values, interval)])
+            rows.append([name, mouse, *_cells([s], values, intervals)])
         return ["tier / stimuli", "mouse", *_HEADER], rows
 
     def to_json(self) -> dict:
@@ -295,7 +311,7 @@ class Report:
                     "tier": tier,
                     "family": family,
                     "single_trial_by_neuron": self.by_neuron(tier, family=family),
-                    "single_trial_interval": self.interval(tier, family=family),
+                    **{f"{f}_interval": self.interval(tier, family=family, field=f) for f in DRAWN},
                     "single_trial_by_mouse": self.by_mouse(tier, family=family),
                     **{
                         f"{field}_{weights}": _or_none(mean(tier, family=family, field=field))
@@ -323,12 +339,18 @@ def _average(values: Sequence[float], weights: Sequence[int]) -> float:
 
 
 def _cells(
-    scores: Sequence[Score], values: Sequence[float], interval: tuple[float, float]
+    scores: Sequence[Score],
+    values: dict[str, float],
+    intervals: Sequence[tuple[float, float]],
 ) -> list[str]:
-    """What ``_HEADER`` names, of the scores of some mice."""
-    counts = (sum(getattr(s, name) for s in scores) for name in ("neurons", "trials"))
-    first, *rest = map(_number, values)
-    return [*map(str, counts), first, " to ".join(map(_number, interval)), *rest]
+    """What ``_HEADER`` names, of the scores of some mice; ``intervals`` are of ``DRAWN``."""
+    cells = [str(sum(getattr(s, name) for s in scores)) for name in ("neurons", "trials")]
+    drawn = dict(zip(DRAWN, intervals, strict=True))
+    for field, value in values.items():
+        cells.append(_number(value))
+        if field in drawn:
+            cells.append(" to ".join(map(_number, drawn[field])))
+    return cells
 
 
 def _nan_if_none(value: float | None) -> float:

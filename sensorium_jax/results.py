@@ -1,7 +1,7 @@
 """The files that a scored run leaves, and reading them again.
 
-``report.json`` holds every score; ``scores.npz`` the moments of every clip and neuron, from which
-runs are compared without predicting again.
+``report.json`` holds every score; ``scores.npz`` the moments of every clip and neuron, by score,
+tier and mouse, from which runs are compared without predicting again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import read_json, whole_file, write_json
-from sensorium_jax.report import ALL, Report
+from sensorium_jax.report import ALL, SINGLE_TRIAL, Report
 
 REPORT, SCORES = "report.json", "scores.npz"
 _ADVICE = "score the run with experiments/run.py: the same command again"
@@ -25,7 +25,12 @@ Moments = dict[tuple[str, str], np.ndarray]  # (tier, session) -> [K 6 N]
 def write(workdir: Path, report: Report) -> None:
     """Write both files."""
     write_json(workdir / REPORT, report.to_json())
-    moments = {f"{s.tier}/{s.session}": s.clips for s in report.scores if s.family == ALL}
+    moments = {
+        f"{field}/{s.tier}/{s.session}": clips
+        for s in report.scores
+        if s.family == ALL
+        for field, clips in s.clips.items()
+    }
     with whole_file(workdir / SCORES) as beside, beside.open("wb") as file:
         np.savez(file, **moments)
 
@@ -39,8 +44,8 @@ def read_report(workdir: Path) -> dict[str, Any]:
     return read_json(workdir / REPORT, advice=_ADVICE)
 
 
-def read_moments(workdir: Path) -> Moments:
-    """The moments of a run.
+def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> Moments:
+    """The moments of a run, for "single_trial" or "to_average".
 
     Raises:
         UserError: no such file, or a damaged one.
@@ -48,7 +53,12 @@ def read_moments(workdir: Path) -> Moments:
     path = workdir / SCORES
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {tuple(name.split("/")): arrays[name] for name in arrays}
+            names = [name.split("/") for name in arrays]
+            return {
+                (tier, session): arrays[f"{field}/{tier}/{session}"]
+                for of, tier, session in names
+                if of == field
+            }
     except FileNotFoundError:
         raise UserError(f"expected {path}, which is missing; {_ADVICE}") from None
     except (ValueError, OSError, zipfile.BadZipFile) as error:

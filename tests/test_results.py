@@ -21,11 +21,16 @@ def scored(noise, *, tiers=("oracle", "final_test_main"), seed=0, neurons=(12, 9
                 y, wrong = rng.gamma(1, 1, (80, n)), rng.normal(size=(80, n))
                 for meter in (single, repeats):
                     meter.add(clip, y, y + noise * wrong)
-            value = float(single.correlation().value.mean())
+            value, average = (
+                float(found.value.mean()) for found in (single.correlation(), repeats.to_average())
+            )
             scores.append(
                 report.Score(
-                    f"mouse{index}", tier, "all", 6, n, value, value, None, None, 0,
-                    clips=single.clip_moments(), example=repeats.example([0, 1, 2]),
+                    f"mouse{index}", tier, "all", 6, n, value, average, None, None, 0,
+                    clips={
+                        "single_trial": single.clip_moments(), "to_average": repeats.clip_moments()
+                    },
+                    example=repeats.example([0, 1, 2]),
                 )
             )  # fmt: skip
     return report.Report(tuple(scores))
@@ -50,6 +55,12 @@ def test_the_better_run_is_found(tmp_path, capsys):
     assert compare.main([str(a), str(b), "--json", str(tmp_path / "d.json")]) == 0
     assert "final_test_main" in capsys.readouterr().out
     assert json.loads((tmp_path / "d.json").read_text())[0]["low"] == whole.low
+
+    averages, *_ = compare.compare(a, b, field="to_average")
+    assert averages.a == pytest.approx(scored(1.0).by_neuron("oracle", field="to_average"))
+    assert averages.clear and averages.a != whole.a
+    assert compare.main([str(a), str(b), "--score", "to_average"]) == 0
+    assert "Correlation (to average)" in capsys.readouterr().out
 
 
 def test_runs_that_cannot_be_compared(tmp_path, capsys):
@@ -86,6 +97,9 @@ def test_the_board_ranks_runs_and_marks_simulated_mice(tmp_path, capsys):
     assert values["DwiseNeuro, 1st", "final_test_bonus"] == 0.2215
     assert values["ViV1T, 3rd", "oracle"] == 0.2608
     assert values["factorised, mean", "final_test_main"] == 0.1828
+    assert leaderboard.main([str(a), "--score", "to_average"]) == 0
+    shown = capsys.readouterr().out
+    assert "0.3569" in shown and "0.3210" in shown and "DwiseNeuro" not in shown
     assert {e["kind"] for e in published} == {"server", "own score", "quoted"}
     assert leaderboard.main([str(tmp_path / "nowhere")]) == 2
 

@@ -130,12 +130,12 @@ def repeated(*, clips=3, repeats=5, frames=60, noise=1.0, offset=0.0, seed=0):
 
 
 def test_repeats_hold_one_clip_at_a_time():
-    """Memory does not grow with the clips of a tier; interrupted or uneven repeats are refused."""
+    """Frames are not kept with the clips of a tier; interrupted or uneven repeats are refused."""
     meter = metrics.Repeats(50)
 
     def peak(clips):
         tracemalloc.reset_peak()
-        for clip, y, p in ((c, *rng.normal(size=(2, 100, 50))) for c in clips for _ in "12"):
+        for clip, y, p in ((c, *rng.normal(size=(2, 300, 50))) for c in clips for _ in "12"):
             meter.add(clip, y, p)
         return tracemalloc.get_traced_memory()[1]
 
@@ -144,11 +144,11 @@ def test_repeats_hold_one_clip_at_a_time():
     few, more = peak("abc"), peak(map(str, range(30)))
     tracemalloc.stop()
     assert more < 1.2 * few
-    frames = np.zeros((100, 50))
+    frames = np.zeros((300, 50))
     with pytest.raises(ValueError, match="repeats of clip 'a' one after the other"):
         meter.add("a", frames, frames)
     meter.add("new", frames, frames)
-    with pytest.raises(ValueError, match="clip 'new' of 100 frames, got 99"):
+    with pytest.raises(ValueError, match="clip 'new' of 300 frames, got 299"):
         meter.add("new", frames[1:], frames[1:])
 
 
@@ -396,7 +396,7 @@ def test_scores_of_repeats_weigh_the_neurons_that_have_one():
 def made_score(session, neurons, single, family="all"):
     clips = next(noisy_clips((neurons,), seed=neurons))
     score = reports.Score(session, "oracle", family, 4, neurons, single, 0.6, 0.5, 0.8, 0)
-    return dataclasses.replace(score, clips=clips)
+    return dataclasses.replace(score, clips={"single_trial": clips, "to_average": clips / 2})
 
 
 def test_means_over_neurons_and_over_mice():
@@ -420,6 +420,11 @@ def test_intervals_stand_in_the_json():
     low, high = report.interval("oracle")
     assert -1 <= low < high <= 1
     assert report.interval("oracle", session="a") == (low, high)
+    (means,) = report.to_json()["means"]
+    assert means["to_average_interval"] == report.interval("oracle", field="to_average")
+    assert means["single_trial_interval"] == (low, high)
+    with pytest.raises(UserError, match="interval of single_trial or to_average, got 'bits'"):
+        report.interval("oracle", field="bits")
     with pytest.raises(UserError, match="scores of 'oracel'.*; there are oracle"):
         report.interval("oracel")
 
