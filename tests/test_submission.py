@@ -15,6 +15,7 @@ from sensorium_jax.ensembles import Ensemble
 from sensorium_jax.errors import UserError
 from sensorium_jax.run import Run
 from sensorium_jax.submission.__main__ import main
+from sensorium_jax.submission.check import _rows
 from sensorium_jax.submission.files import TRACKS
 from sensorium_jax.submission.write import _rounded
 
@@ -121,6 +122,34 @@ def test_files_of_others_pass(zips, public, tmp_path):
         row["trial_indices"] = f"{row['trial_indices']}.npy"  # as the starter kit's README has it
     (checked,) = submission.check(write_rows(rows, tmp_path), public)
     assert checked.trials == len(rows)
+
+
+def test_memory_does_not_grow_with_the_rows_of_a_group(tmp_path):
+    """A data frame's file has one group of all rows: it is read page by page."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / LIVE
+    trials = [
+        {"mouse": "a", "trial_indices": i, "neuron_ids": [1], "prediction": [rng.random(10**5)]}
+        for i in range(100)
+    ]
+    pq.write_table(pa.Table.from_pylist(trials), path)
+    assert pq.ParquetFile(path).num_row_groups == 1
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in _rows(path, LIVE)]
+    assert len(held) == 100 and 0 < max(held) < 0.3 * path.stat().st_size
+
+
+def test_constant_predictions_are_counted(zips, public, tmp_path, capsys):
+    rows = rows_of(zips["main"], LIVE)
+    mouse = rows[0]["mouse"]
+    for row in rows:
+        if row["mouse"] == mouse:
+            row["prediction"][1] = [0.5] * len(row["prediction"][1])
+    path = write_rows(rows, tmp_path)
+    (checked,) = submission.check(path, public)
+    assert checked.constant == dict.fromkeys(checked.constant, 0) | {mouse: 1}
+    assert main(["check", str(path), "--store", str(public.store.path)]) == 0
+    assert capsys.readouterr().out.count("; 1 neurons are constant and count as 0") == 1
 
 
 # --- bad input ----------------------------------------------------------------------------------

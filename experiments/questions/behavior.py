@@ -45,7 +45,7 @@ def answer(study: Study) -> None:
         study.train("control_without_all", with_model(full, without=SIGNALS), store=control)
         compared[CONTROL] = "control_without_all", "control"
     found = {what: study.compare(*pair) for what, pair in compared.items()}
-    text = " ".join(verdict(d, what, seeds=SEEDS.value) for what, d in found.items())
+    text = "\n".join(verdict(d, what, seeds=SEEDS.value) for what, d in found.items())
     study.page(
         "behavior",
         "Does behaviour help?",

@@ -115,7 +115,8 @@ class Study:
     ) -> None:
         """Write ``folder/name.html`` and ``.json``, and say the answer.
 
-        ``numbers`` are the answer's; ``checks`` compare it with the truth of simulated mice.
+        Each line of the answer is a paragraph. ``numbers`` are the answer's; ``checks`` compare it
+        with the truth of simulated mice.
         """
         banner = (
             '<p class="banner">Simulated mice: a check of the method, no result on mice.</p>'
@@ -123,7 +124,8 @@ class Study:
             else ""
         )
         path = self.folder / f"{name}.html"
-        head = f"<h1>{title}</h1>", banner, f"<p>{answer}</p>", *_against_truth(checks)
+        said = (f"<p>{line}</p>" for line in answer.splitlines())
+        head = f"<h1>{title}</h1>", banner, *said, *_against_truth(checks)
         pages.write(path, title, *head, *body)
         record = {
             "question": title,
@@ -193,15 +195,15 @@ def _plain(value: Any) -> Any:
 
 
 def verdict(difference: compare.Difference, what: str, *, seeds: int) -> str:
-    """One sentence on whether ``what`` helps, going by the interval of ``Study.compare``."""
+    """A line on whether ``what`` helps, going by the interval of ``Study.compare``."""
     d = difference
     over = "" if seeds > 1 else " over clips and neurons; seeds of training are not counted"
     amount = f"{d.b - d.a:+.4f} (95 % interval {d.low:+.4f} to {d.high:+.4f}{over})"
     if d.low > 0:
-        return f"{what} helps: {amount}."
+        return f"{what}: helps, {amount}."
     if d.high < 0:
-        return f"{what} hurts: {amount}."
-    return f"No advantage of {what[0].lower()}{what[1:]} was found: {amount}."
+        return f"{what}: hurts, {amount}."
+    return f"{what}: no advantage found, {amount}."
 
 
 def main(answer: Callable[[Study], None]) -> None:

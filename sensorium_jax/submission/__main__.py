@@ -49,7 +49,9 @@ def _check(flags: argparse.Namespace) -> int:
         for warning in checked.warnings:
             print(f"  warning: {warning}")
         for session, value in checked.correlation.items():
-            print(f"  {session}: single-trial correlation {value:.4f}")
+            constant = checked.constant[session]
+            zero = f"; {constant} neurons are constant and count as 0" if constant else ""
+            print(f"  {session}: single-trial correlation {value:.4f}{zero}")
         if not checked.correlation:
             print("  responses are withheld: not scored")
     _warn_of_size(Path(flags.file))

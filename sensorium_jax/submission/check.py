@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.data.pipeline import Recordings
 from sensorium_jax.errors import UserError
-from sensorium_jax.metrics import SingleTrialCorrelation
+from sensorium_jax.metrics import Correlation, SingleTrialCorrelation
 from sensorium_jax.submission.files import COLUMNS, TIERS, parquet, submitted
 
+_READ_BYTES = 1 << 20  # of a column at a time
 SCALE = 10  # mean predictions further than this factor from mean responses are in other units
 
 
@@ -27,6 +29,7 @@ class Checked(NamedTuple):
     window: str  # see ``protocol.WINDOWS``
     warnings: tuple[str, ...]
     correlation: dict[str, float]  # session -> single-trial correlation, where responses are public
+    constant: dict[str, int]  # session -> neurons of these whose prediction or response is constant
 
 
 class _Row(NamedTuple):
@@ -43,14 +46,17 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
         UserError: the first thing that the benchmark would not take, with the file and trial.
     """
     try:
+        path.stat()  # which says so if there is no such file
         if not zipfile.is_zipfile(path):
-            with path.open("rb") as file:
-                return [_check_file(path.name, file, path.name, recordings)]
-        with zipfile.ZipFile(path) as archive:
-            checked = []
+            return [_check_file(path, _tier(path.name, path.name), path.name, recordings)]
+        checked = []
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
             for name in archive.namelist():
-                with archive.open(name) as file:
-                    checked.append(_check_file(name, file, f"{path.name}: {name}", recordings))
+                where = f"{path.name}: {name}"
+                tier = _tier(name, where)
+                file = Path(archive.extract(name, folder))  # a zip is slow to read here and there
+                checked.append(_check_file(file, tier, where, recordings))
+                file.unlink()
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"expected a submission, {path} cannot be read ({error})") from None
     if sorted(c.tier.split("_")[0] for c in checked) != ["final", "live"] or (
@@ -63,10 +69,13 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
     return checked
 
 
-def _check_file(name: str, file: IO[bytes], where: str, recordings: Recordings) -> Checked:
+def _tier(name: str, where: str) -> str:
     if name not in TIERS:
         raise UserError(f"expected a file named {' or '.join(TIERS)}, got {where}; rename it")
-    tier = TIERS[name]
+    return TIERS[name]
+
+
+def _check_file(path: Path, tier: str, where: str, recordings: Recordings) -> Checked:
     sessions = submitted(recordings, tier)
     wanted = {
         (recordings.session_names[s], int(recordings.trials(s).number[row])): (s, int(row))
@@ -75,7 +84,7 @@ def _check_file(name: str, file: IO[bytes], where: str, recordings: Recordings) 
     }
     meters = {s: _Meter(recordings, s) for s in sessions}
     missing, left_out = dict(wanted), set()
-    for row in _rows(file, where):
+    for row in _rows(path, where):
         here = f"{where}, trial {row.number} of {row.mouse}"
         if (row.mouse, row.number) not in wanted:
             raise UserError(
@@ -97,19 +106,22 @@ def _check_file(name: str, file: IO[bytes], where: str, recordings: Recordings) 
             f"expected one window of frames in {where}, found trials with the last frame and "
             "trials without; predict all alike"
         )
+    scores = {m.name: m.correlation() for m in meters.values() if m.scored}
     return Checked(
         tier,
         len(wanted),
         next(name for name, n in protocol.WINDOWS.items() if n in left_out),
         tuple(warning for meter in meters.values() for warning in meter.warnings(where)),
-        {m.name: m.correlation() for m in meters.values() if m.scored},
+        {name: float(score.value.mean()) for name, score in scores.items()},
+        {name: int(score.constant.sum()) for name, score in scores.items()},
     )
 
 
-def _rows(file: IO[bytes], where: str) -> Iterator[_Row]:
+def _rows(path: Path, where: str) -> Iterator[_Row]:
+    """Row by row, and page by page where all rows are in one group, as a data frame writes them."""
     pa, pq = parquet()
     try:
-        source = pq.ParquetFile(file)
+        source = pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
         found = source.schema_arrow.names
         absent = [column for column in COLUMNS if column not in found]
         if absent:
@@ -196,9 +208,9 @@ class _Meter:
         self._score.add(clip, response / self._std[frames], prediction)
         self.scored += 1
 
-    def correlation(self) -> float:
-        """Single-trial correlation, mean over neurons."""
-        return float(self._score.correlation().value.mean())
+    def correlation(self) -> Correlation:
+        """Single-trial correlations: [N]."""
+        return self._score.correlation()
 
     def warnings(self, where: str) -> Iterator[str]:
         """What is allowed, and hardly meant."""
