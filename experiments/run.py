@@ -16,7 +16,6 @@ Any field of the config can be changed; the same command again goes on where it 
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib
 import os
 import sys
@@ -194,11 +193,7 @@ def complete(experiment, workdir: Path, console, *, store: Path, **options):
         f"{mesh.size} of {jax.device_count()} {jax.default_backend()} devices"
         + (f" in {jax.process_count()} processes" if jax.process_count() > 1 else "")
     )
-    names = recordings.session_names
-    take = functools.partial(
-        claim, workdir, experiment, data=store, sessions=names, tiers=recordings.tiers
-    )
-    parallel.in_turn(take)
+    parallel.in_turn(lambda: claim(workdir, experiment, recordings))
     console.print(f"Results go to {workdir}")
     run_training = train if experiment.members == 1 else train_ensemble
     run_training(experiment, workdir, recordings, mesh=mesh, console=console, **options)

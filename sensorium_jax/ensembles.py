@@ -118,15 +118,7 @@ def train_ensemble(
     """
     members, workdirs = members_of(experiment), _member_workdirs(workdir, experiment)
     for member, folder in zip(members, workdirs, strict=True):
-        take = functools.partial(
-            claim,
-            folder,
-            member,
-            data=recordings.store.path,
-            sessions=recordings.session_names,
-            tiers=recordings.tiers,
-        )
-        parallel.in_turn(take)
+        parallel.in_turn(functools.partial(claim, folder, member, recordings))
     train_members(members, workdirs, recordings, mesh=mesh, console=console, together=together)
 
 

@@ -139,14 +139,7 @@ def score_all(
     return report
 
 
-def claim(
-    workdir: Path,
-    experiment: Experiment,
-    *,
-    data: Path,
-    sessions: tuple[str, ...],
-    tiers: str | Path | None = None,
-) -> None:
+def claim(workdir: Path, experiment: Experiment, recordings: pipeline.Recordings) -> None:
     """Make ``workdir`` the place of this run, or check that it already is.
 
     A table of tiers is copied there, so that later changes of it do not reach the run.
@@ -154,26 +147,25 @@ def claim(
     Raises:
         UserError: it holds a run of another experiment, recording or table, or other files.
     """
-    table = None if tiers is None else Path(tiers).read_text()
+    table = None if recordings.tiers is None else Path(recordings.tiers).read_text()
     record = {
         "experiment": to_record(experiment),
-        "data": str(data),
-        "sessions": list(sessions),
+        "data": str(recordings.store.path),
+        "units": recordings.units,
         "version": __version__,
     }
     path = workdir / RECORD
     if path.exists():
         there = read_json(path, advice="name another --workdir")
         here = json.loads(json.dumps(record))  # tuples become lists, as in the file
-        other = differences(
-            *({key: r[key] for key in ("experiment", "sessions")} for r in (there, here))
-        )
+        other = differences(there["experiment"], here["experiment"])
         if other:
             more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
             raise UserError(
                 f"{workdir} holds a run of another experiment: {other[0]}{more}; "
                 "name another --workdir, or remove that one"
             )
+        _check_units(there, recordings, advice="name another --workdir")
         if table != (kept.read_text() if (kept := workdir / TIERS).exists() else None):
             raise UserError(
                 f"{workdir} holds a run with other tiers; name another --workdir, or the run's "
@@ -192,6 +184,22 @@ def claim(
         with whole_file(workdir / TIERS) as beside:
             beside.write_text(table)
     write_json(path, record)
+
+
+def _check_units(record: dict[str, Any], recordings: pipeline.Recordings, *, advice: str) -> None:
+    """Raise ``UserError`` unless the readouts of a run belong to these neurons, in this order."""
+    there, here = record["units"], recordings.units
+    if list(there) != list(here):
+        raise UserError(
+            f"expected the sessions of the run, {', '.join(there)}, in {recordings.store.path}, "
+            f"found {', '.join(here)}; {advice}"
+        )
+    other = [name for name in here if here[name] != there[name]]
+    if other:
+        raise UserError(
+            f"expected the neurons of the run in {recordings.store.path}, found others, or in "
+            f"another order, in {', '.join(other)}; {advice}"
+        )
 
 
 def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
@@ -234,11 +242,7 @@ def load_run(workdir: str | Path, *, data: str | Path | None = None, devices: in
         tiers=tiers if tiers.exists() else None,
         multiple=experiment.neuron_devices,
     )
-    if list(recordings.session_names) != record["sessions"]:
-        raise UserError(
-            f"expected the sessions {record['sessions']} in {data or record['data']}, "
-            f"found {list(recordings.session_names)}; name the run's own store as data="
-        )
+    _check_units(record, recordings, advice="name the run's own store as data=")
     mesh = parallel.make_mesh(devices)
     batch = pipeline.example_batch(recordings, frames=experiment.data.frames)
     like = jax.eval_shape(

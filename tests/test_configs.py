@@ -32,7 +32,7 @@ def test_demo_size_trains_on_eight_devices_and_reopens(config, store, tmp_path):
     ):
         plan = override(plan, change)
     recordings = pipeline.load_recordings(store)
-    claim(tmp_path / "run", plan, data=store, sessions=recordings.session_names)
+    claim(tmp_path / "run", plan, recordings)
     quiet = Console(quiet=True)
     run_training = train if plan.members == 1 else train_ensemble
     run_training(plan, tmp_path / "run", recordings, mesh=parallel.make_mesh(8), console=quiet)

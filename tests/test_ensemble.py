@@ -28,7 +28,7 @@ def recordings(store):
 def train_ensemble(recordings, workdir, *, together, **changes):
     """As the driver does; the members' best weights."""
     experiment = small.experiment(members=2, **changes)
-    claim(workdir, experiment, data=recordings.store.path, sessions=recordings.session_names)
+    claim(workdir, experiment, recordings)
     mesh = parallel.make_mesh(1)
     train_ensemble_of(experiment, workdir, recordings, mesh=mesh, console=QUIET, together=together)
     return ensemble(workdir).params
@@ -108,9 +108,8 @@ def test_members_go_on_from_where_each_stands(recordings, one_by_one, tmp_path):
     experiment = small.experiment(members=2)
     second = members_of(experiment)[1]
     workdir = tmp_path / "run/member01"
-    place = {"data": recordings.store.path, "sessions": recordings.session_names}
-    claim(tmp_path / "run", experiment, **place)
-    claim(workdir, second, **place)
+    claim(tmp_path / "run", experiment, recordings)
+    claim(workdir, second, recordings)
     programs = train._Programs(second, recordings, parallel.make_mesh(1))
     ahead = train._Member(second, workdir, recordings, programs, QUIET)
     with train._Stop() as stop, train._progress(QUIET) as progress:
@@ -167,7 +166,7 @@ def test_an_ensemble_is_no_run_and_runs_must_match(recordings, one_by_one, tmp_p
         ensemble(tmp_path)
     other = override(small.experiment(), "data.statistics=released")
     other = dataclasses.replace(other, max_epochs=1, epoch_steps=1)
-    claim(tmp_path / "other", other, data=recordings.store.path, sessions=recordings.session_names)
+    claim(tmp_path / "other", other, recordings)
     train.train(other, tmp_path / "other", recordings, mesh=parallel.make_mesh(1), console=QUIET)
     with pytest.raises(UserError, match="runs of the same statistics"):
         ensemble(workdir, tmp_path / "other")

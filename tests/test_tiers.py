@@ -165,12 +165,8 @@ def test_program(store, tmp_path, capsys):
 
 
 def test_a_run_keeps_its_table(store, table, tmp_path):
-    recordings = load_recordings(store, tiers=table)
-    experiment = small.experiment()
-
     def start(workdir, tiers):
-        names = recordings.session_names
-        claim(tmp_path / workdir, experiment, data=store, sessions=names, tiers=tiers)
+        claim(tmp_path / workdir, small.experiment(), load_recordings(store, tiers=tiers))
 
     start("run", table)
     assert (tmp_path / "run/tiers.csv").read_text() == table.read_text()

@@ -13,9 +13,10 @@ import pytest
 import small
 from rich.console import Console
 
-from sensorium_jax import load_run, metric_log, optim, parallel
+from sensorium_jax import load_run, metric_log, optim, parallel, simulate
 from sensorium_jax.checkpoint import Checkpoints
 from sensorium_jax.data import pipeline
+from sensorium_jax.data.convert import convert
 from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import override
 from sensorium_jax.run import claim
@@ -31,8 +32,7 @@ def run(recordings, workdir, experiment=None, *, devices=1):
     """Train as the driver does; returns the best weights and what the terminal showed."""
     experiment = experiment or small.experiment()
     console = Console(width=100, record=True, quiet=False, file=open("/dev/null", "w"))
-    names = recordings.session_names
-    claim(workdir, experiment, data=recordings.store.path, sessions=names)
+    claim(workdir, experiment, recordings)
     mesh = parallel.make_mesh(devices)
     params = train(experiment, workdir, recordings, mesh=mesh, console=console)
     return jax.device_get(params), console.export_text()
@@ -218,26 +218,36 @@ def test_long_films_are_predicted_in_pieces(whole, recordings, monkeypatch):
 
 
 def test_a_workdir_belongs_to_one_experiment(whole, recordings, tmp_path):
-    names = recordings.session_names
     other = override(small.experiment(), "model.core.channels=2")
     with pytest.raises(UserError, match="another experiment: .*channels: 1, here 2; .*--workdir"):
-        claim(whole[0], other, data=recordings.store.path, sessions=names)
-    with pytest.raises(UserError, match="another experiment: sessions"):
-        claim(whole[0], small.experiment(), data=recordings.store.path, sessions=names[:1])
+        claim(whole[0], other, recordings)
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UserError, match="found other files; name another --workdir"):
-        claim(tmp_path, other, data=recordings.store.path, sessions=names)
+        claim(tmp_path, other, recordings)
+
+
+@pytest.mark.parametrize(
+    "letters, words",
+    [
+        ("A", "expected the sessions of the run, .*, in .*, found dynamic"),
+        ("AB", "expected the neurons of the run in .*, found others, or .* in dynamic.*, dynamic"),
+    ],
+)
+def test_a_workdir_belongs_to_its_neurons(letters, words, whole, tmp_path):
+    """Readouts of other mice, or of other neurons of the same mice, would be others'."""
+    raw, store = tmp_path / "raw", tmp_path / "store"
+    simulate.write_recording(raw, letters=letters, neurons=4, train=4, clips=1, repeats=2)
+    convert(raw, store)
+    with pytest.raises(UserError, match=words + ".*; name another --workdir"):
+        claim(whole[0], small.experiment(), pipeline.load_recordings(store))
+    with pytest.raises(UserError, match=words + ".*; name the run's own store as data="):
+        load_run(whole[0], data=store)
 
 
 def test_what_is_no_run(tmp_path, whole, recordings):
     with pytest.raises(UserError, match="run.json, which is missing; name the --workdir of a run"):
         load_run(tmp_path)
-    claim(
-        tmp_path / "new",
-        small.experiment(),
-        data=recordings.store.path,
-        sessions=recordings.session_names,
-    )
+    claim(tmp_path / "new", small.experiment(), recordings)
     with pytest.raises(UserError, match="expected a checkpoint in .*train first"):
         load_run(tmp_path / "new")
     record = json.loads((whole[0] / "run.json").read_text())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +43,13 @@ class Recordings:
     def trials(self, session: int) -> TrialTable:
         """The trial table of a session, by its position in ``session_names``."""
         return self.sessions[session].trials
+
+    @functools.cached_property
+    def units(self) -> dict[str, str]:
+        """By session name, a digest of its unit ids in order: which neurons these are."""
+        ids = (s.load("unit_ids").astype("<i8").tobytes() for s in self.sessions)
+        digests = (hashlib.sha256(x).hexdigest()[:16] for x in ids)
+        return dict(zip(self.session_names, digests, strict=True))
 
     @functools.cached_property
     def neurons(self) -> Neurons:
