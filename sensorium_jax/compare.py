@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,26 @@ def compare(run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL) 
     Raises:
         UserError: a run without scores, or runs that were not scored on the same trials.
     """
+    a, b = read_pair(run_a, run_b, field=field)
+    found = []
+    for tier in dict.fromkeys(tier for tier, _ in a):
+        sessions = [session for t, session in a if t == tier]
+        for label, some in ((ALL, sessions), *((s, [s]) for s in sessions if len(sessions) > 1)):
+            pair = [[moments[tier, s] for s in some] for moments in (a, b)]
+            draws = [uncertainty.bootstrap(sessions) for sessions in pair]
+            low, high = uncertainty.interval(draws[1] - draws[0])
+            found.append(Difference(tier, label, low=low, high=high, **means(*pair)))
+    return found
+
+
+def read_pair(
+    run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL
+) -> tuple[results.Moments, results.Moments]:
+    """The moments of two runs.
+
+    Raises:
+        UserError: a run without scores, or runs that were not scored on the same trials.
+    """
     runs = Path(run_a), Path(run_b)
     a, b = (results.read_moments(run, field) for run in runs)
     for key in a.keys() | b.keys():
@@ -75,21 +96,14 @@ def compare(run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL) 
                 f"expected both runs scored on the same trials, found other responses in {tier} of "
                 f"{session}; compare runs on one store and with one table of tiers"
             )
-    found = []
-    for tier in dict.fromkeys(tier for tier, _ in a):
-        sessions = [session for t, session in a if t == tier]
-        for label, some in ((ALL, sessions), *((s, [s]) for s in sessions if len(sessions) > 1)):
-            pair = ([moments[tier, s] for s in some] for moments in (a, b))
-            found.append(_difference(tier, label, *pair))
-    return found
+    return a, b
 
 
-def _difference(tier: str, label: str, a: list[np.ndarray], b: list[np.ndarray]) -> Difference:
-    values = [np.concatenate([correlate(clips.sum(0)) for clips in run]) for run in (a, b)]
-    apart = uncertainty.bootstrap(b) - uncertainty.bootstrap(a)
-    means = map(float, (values[0].mean(), values[1].mean()))
-    better = float((values[1] > values[0]).mean())
-    return Difference(tier, label, *means, *uncertainty.interval(apart), better)
+def means(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> dict[str, float]:
+    """What ``Difference`` calls a, b and better, from moments [K 6 N] of each session's clips."""
+    of_a, of_b = (np.concatenate([correlate(clips.sum(0)) for clips in run]) for run in (a, b))
+    shares = {"a": of_a.mean(), "b": of_b.mean(), "better": (of_b > of_a).mean()}
+    return {name: float(value) for name, value in shares.items()}
 
 
 def table(differences: list[Difference], *, title: str, field: str = SINGLE_TRIAL) -> Table:
@@ -135,9 +149,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(flags: argparse.Namespace) -> int:
-    differences = compare(flags.run_a, flags.run_b, field=flags.score)
+    console = Console()
+    with console.status("drawing clips and neurons again"):
+        differences = compare(flags.run_a, flags.run_b, field=flags.score)
     title = f"A: {flags.run_a}\nB: {flags.run_b}"
-    Console().print(table(differences, title=title, field=flags.score))
+    console.print(table(differences, title=title, field=flags.score))
     if flags.json:
         write_json(Path(flags.json), [d._asdict() for d in differences])
     return 0

@@ -13,7 +13,13 @@ from jax.sharding import Mesh
 from sensorium_jax import parallel, protocol
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
-from sensorium_jax.metrics import OF_PREDICTION, PoissonSums, Repeats, SingleTrialCorrelation
+from sensorium_jax.metrics import (
+    OF_PREDICTION,
+    Defined,
+    PoissonSums,
+    Repeats,
+    SingleTrialCorrelation,
+)
 from sensorium_jax.model import Model, of_sessions
 from sensorium_jax.report import ALL, SINGLE_TRIAL, TO_AVERAGE, Partial, Report, Score
 from sensorium_jax.types import Params
@@ -72,6 +78,7 @@ class _Tally:
         for moments in clips.values():
             for of_prediction in OF_PREDICTION:
                 moments[:, of_prediction, constant] = 0
+        cc_norm = repeats.cc_norm()
         order = np.argsort(np.where(constant, 0, single.value))
         return Score(
             session=session,
@@ -92,7 +99,8 @@ class _Tally:
                 "per_trial": Partial.of(trials.per_trial()),
                 "to_average_by_clip": Partial.of(repeats.to_average_by_clip()),
                 "feve": Partial.of(repeats.feve()),
-                "cc_norm": Partial.of(repeats.cc_norm()),
+                "cc_norm": Partial.of(cc_norm),
+                "cc_norm_median": Partial.of(cc_norm, average=Defined.median),
                 "oracle": Partial.of(repeats.oracle()),
                 "oracle_conservative": Partial.of(repeats.oracle_conservative()),
                 "log_likelihood": Partial.of(self.poisson.log_likelihood()),

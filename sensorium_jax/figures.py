@@ -33,6 +33,15 @@ def scores(report: Report):
     return figure
 
 
+def scores_caption(report: Report) -> str:
+    """What ``scores`` shows."""
+    mark = " Marks: the true rate's score." if report.simulated else ""
+    return (
+        "Single-trial correlation, mean over neurons, with its 95 % interval over clips and "
+        f"neurons. Grey: each mouse.{mark}"
+    )
+
+
 def learning_curves(records: Sequence[dict]):
     """Training loss and oracle score over steps, from the lines of ``metrics.jsonl``."""
     figure = make_figure(8, 2.8)

@@ -8,7 +8,7 @@ left out of means.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -223,7 +223,14 @@ class Defined(NamedTuple):
 
     def mean(self) -> float | None:
         """Over the neurons that have one; None if there is none."""
-        return float(self.value[self.defined].mean()) if self.defined.any() else None
+        return self._over(np.mean)
+
+    def median(self) -> float | None:
+        """As ``mean``; of ratios, which a few noisy neurons can carry anywhere."""
+        return self._over(np.median)
+
+    def _over(self, average: Callable) -> float | None:
+        return float(average(self.value[self.defined])) if self.defined.any() else None
 
 
 class _Clip:
@@ -427,6 +434,10 @@ class Repeats:
         mean over clips: Cov(y, p) / sqrt(Var(p) SP) of averages y and p over R repeats, with signal
         power SP = (Var(sum of repeats) - sum of their variances) / (R (R - 1)), variances along
         time. Not defined for a clip with SP of ``SIGNAL_FLOOR`` or less, or a constant prediction.
+
+        SP is an estimate: of noisy neurons the ratio can be far above 1, so look at its median.
+        What behaviour adds to the few repeats of a clip is no signal, yet models can predict it:
+        that may exceed 1 too.
         """
         self._close()
         return _divide(*self._cc_norm, above=0)

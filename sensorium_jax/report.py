@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ FURTHER = (
     TO_AVERAGE,
     "to_average_by_clip",
     "cc_norm",
+    "cc_norm_median",
     "feve",
     "oracle",
     "oracle_conservative",
@@ -34,7 +35,7 @@ SHOWN = {
     SINGLE_TRIAL: "single trial",
     "single_trial_ceiling": "ceiling",
     TO_AVERAGE: "to average",
-    "cc_norm": "CC norm",
+    "cc_norm_median": "CC norm, median",
     "feve": "FEVE",
     "oracle": "oracle, jackknife",
     "oracle_conservative": "conservative",
@@ -48,15 +49,18 @@ _HEADER = ["neurons", "trials"] + [
 
 
 class Partial(NamedTuple):
-    """A score that some neurons have: the mean over these (None if none has), and their number."""
+    """A score that some neurons have: its mean over these (None if none has), and their number.
+
+    The mean may be another average, and then the score's name says so.
+    """
 
     mean: float | None = None
     neurons: int = 0
 
     @classmethod
-    def of(cls, score: Defined) -> Partial:
+    def of(cls, score: Defined, *, average: Callable = Defined.mean) -> Partial:
         """Of one session's neurons."""
-        return cls(score.mean(), int(score.defined.sum()))
+        return cls(average(score), int(score.defined.sum()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,14 +256,9 @@ class Report:
         """The fragments of that page: scores and intervals, mice, distributions."""
         from sensorium_jax import figures  # which imports this file
 
-        mark = " Marks: the true rate's score." if self.simulated else ""
         return [
             "<h2>Scores</h2>",
-            pages.figure(
-                figures.scores(self),
-                "Single-trial correlation, mean over neurons, with its 95 % interval over clips "
-                f"and neurons. Grey: each mouse.{mark}",
-            ),
+            pages.figure(figures.scores(self), figures.scores_caption(self)),
             self._repr_html_(),
             "<h2>By mouse</h2>",
             pages.table(*self._by_mouse()),

@@ -156,7 +156,7 @@ def claim(workdir: Path, experiment: Experiment, recordings: pipeline.Recordings
     }
     path = workdir / RECORD
     if path.exists():
-        there = read_json(path, advice="name another --workdir")
+        _, there = read_record(workdir)
         here = json.loads(json.dumps(record))  # tuples become lists, as in the file
         other = differences(there["experiment"], here["experiment"])
         if other:
@@ -210,7 +210,7 @@ def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
     """
     record = read_json(workdir / RECORD, advice="name the --workdir of a run")
     try:
-        return from_record(record["experiment"]), record
+        return from_record(record["experiment"]), {"units": record["units"], **record}
     except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"expected an experiment of sensorium_jax {__version__} in {workdir / RECORD}, "

@@ -288,7 +288,7 @@ def difference(low, high):
 @pytest.mark.parametrize("low, high, word", [(0.1, 0.3, "helps"), (-0.3, -0.1, "hurts")])
 def test_verdicts_follow_the_interval(low, high, word):
     said = study.verdict(difference(low, high), "Gaze", seeds=2)
-    assert said.startswith(f"Gaze {word}") and "not counted" not in said
+    assert said.startswith(f"Gaze: {word}") and "not counted" not in said
     unclear = study.verdict(difference(-0.1, 0.1), "Gaze", seeds=1)
     assert unclear.startswith("Gaze: no advantage found") and "not counted" in unclear
 
@@ -326,6 +326,9 @@ def test_truth_of_limits():
     reliability = np.array([0.1, np.nan, 0.3, 0.4, 0.2, 0.5, 0.7, 0.6])
     groups = limit.by_reliability(reliability, {"a": reliability, "b": -reliability})
     assert [g.neurons for g in groups] == [2, 2, 2, 1]
+    noisy = np.array([0.5, 0.6, 90.0, 0.7])
+    (of_four, *_) = limit.by_reliability(np.ones(16), {limit.SHARE: np.tile(noisy, 4)})
+    assert of_four.means[limit.SHARE] == pytest.approx(0.65)  # one neuron does not carry a group
     assert groups[0].means["a"] == pytest.approx(0.15) and groups[3].low == 0.7
     good, bad = ({"a": report.Report((score,))} for score in (known, above))
     assert agree(limit.checks(good, groups)) == [True, True]
@@ -340,11 +343,11 @@ def test_truth_of_other_stimuli():
     assert agree(out_of_domain.checks([row, row._replace(score=0.6, low=-0.1)])) == [False, True]
     assert agree(out_of_domain.checks([row, row._replace(score=-0.1)])) == [True, False]
     said = out_of_domain.text_of([row, row._replace(family="noise", share=0.8)], "in CC_norm")
-    assert "from 60% in CC_norm (dots (t)) to 80% (noise (t))" in said
+    assert "from 60% in CC_norm (dots of t) to 80% (noise of t)" in said
     assert "1 of 2 families" in said
     unknown = row._replace(share=np.nan, inside_share=np.nan, low=-1)
     assert "nan" not in out_of_domain.text_of([unknown], "in CC_norm")
-    assert "Not clearly better than chance: dots (t)" in out_of_domain.text_of([unknown], "")
+    assert "Not clearly better than chance: dots of t" in out_of_domain.text_of([unknown], "")
 
 
 # --- what they vary -----------------------------------------------------------------------------
@@ -426,9 +429,11 @@ def test_seeds_widen_a_comparison(tmp_path):
     asker.folder = tmp_path
     for name, noise in (("a", 1.0), ("b", 0.8), ("a-seed1", 1.0), ("b-seed1", 1.2)):
         run_of(tmp_path / name, noise)
-    asker._scores = {"a": [0.7], "b": [0.78]}
+    asker._reports = {"a": [scored(1.0)], "b": [scored(0.8)]}
     one = asker.compare("a", "b")
-    asker._scores = {"a": [0.7, 0.7], "b": [0.78, 0.64]}
+    asker._reports = {"a": [scored(1.0)] * 2, "b": [scored(0.8), scored(1.2)]}
     both = asker.compare("a", "b")
     assert one.low > 0 and both.low < 0 < both.high
     assert both.tier == "oracle" and both.a == pytest.approx(one.a)
+    other = asker.compare("a", "b", tier="final_test_main")
+    assert other.tier == "final_test_main" and other.a != both.a

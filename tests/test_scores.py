@@ -391,6 +391,9 @@ def test_scores_of_repeats_weigh_the_neurons_that_have_one():
     without = reports.Report((base,))
     assert np.isnan(without.by_neuron("oracle", field="feve"))
     assert without.to_json()["means"][0]["feve_by_neuron"] is None
+    noisy = metrics.Defined(np.array([0.1, 0.3, 90.0, np.nan]), np.array([True] * 3 + [False]))
+    assert reports.Partial.of(noisy, average=metrics.Defined.median) == (0.3, 3)
+    assert reports.Partial.of(noisy).mean > 30
 
 
 def made_score(session, neurons, single, family="all"):

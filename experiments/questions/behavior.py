@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.questions.study import SEEDS, Check, Study, main, verdict
+from experiments.questions.study import SEEDS, Check, Study, gains, main, verdict
 from experiments.variants import with_core, with_model
 from sensorium_jax import demo_store, load_recordings, modulators, pages, protocol
 from sensorium_jax.compare import Difference
@@ -50,7 +50,7 @@ def answer(study: Study) -> None:
         "behavior",
         "Does behaviour help?",
         text,
-        pages.figure(_figure(found), "Gain in single-trial correlation on the oracle tier."),
+        pages.figure(gains(found), "Gain on the oracle tier, with its 95 % interval."),
         f"<p>Intervals are over clips, neurons and {SEEDS.value} seeds of training.</p>"
         if SEEDS.value > 1
         else "",
@@ -102,18 +102,6 @@ def knows_the_animal(store: Path) -> bool:
     repeats = rows[clip == clip[0]]
     first, *others = (session.read_rate(row, 0, protocol.CLIP_FRAMES) for row in repeats)
     return not all(np.allclose(first, other) for other in others)
-
-
-def _figure(found: dict[str, Difference]):
-    figure = pages.make_figure(8, 0.8 + 0.4 * len(found))
-    axes = figure.subplots()
-    for y, d in enumerate(reversed(found.values())):
-        axes.plot([d.low, d.high], [y, y], color="#2f7ed8", lw=3, alpha=0.6)
-        axes.plot(d.b - d.a, y, "o", color="#2f7ed8")
-    axes.axvline(0, color=pages.INK, lw=0.8)
-    axes.set_yticks(range(len(found)), list(reversed(found)))
-    axes.set_xlabel("gain")
-    return figure
 
 
 if __name__ == "__main__":

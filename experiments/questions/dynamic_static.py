@@ -12,13 +12,14 @@ import bisect
 
 import jax
 
-from experiments.questions.study import SEEDS, Check, Study, main, verdict
+from experiments.questions.study import SEEDS, Check, Study, gains, main, verdict
 from experiments.variants import with_core
 from sensorium_jax import figures, load_recordings, pages
 from sensorium_jax import model as models
 from sensorium_jax.compare import Difference
 from sensorium_jax.data import pipeline
 from sensorium_jax.experiment import Experiment
+from sensorium_jax.report import ALL
 
 LARGEST = 64  # channels tried
 
@@ -38,7 +39,12 @@ def answer(study: Study) -> None:
     seeds = {"seeds": SEEDS.value}
     study.train("static_equal", static, **seeds)
     report = study.train("gru_baseline", dynamic, **seeds)
-    whole = study.compare("static_equal", "gru_baseline")
+    found = {
+        tier: study.compare("static_equal", "gru_baseline", tier=tier)
+        for tier, family in report.rows()
+        if family == ALL
+    }
+    whole = found["oracle"]
     text = (
         f"A static network of {channels} channels a layer ({weights(static):,} weights) scores "
         f"{whole.a:.3f} on the oracle tier, the recurrent one ({wanted:,} weights) {whole.b:.3f}. "
@@ -48,7 +54,12 @@ def answer(study: Study) -> None:
         "dynamic_static",
         "Dynamic against static",
         text,
-        pages.figure(figures.scores(report), "The recurrent network, tier by tier."),
+        pages.figure(
+            gains(found), "Gain of the recurrent network by tier, with its 95 % interval."
+        ),
+        pages.figure(
+            figures.scores(report), f"The recurrent network. {figures.scores_caption(report)}"
+        ),
         numbers={
             **whole._asdict(),
             "weights": {"static": weights(static), "recurrent": wanted},

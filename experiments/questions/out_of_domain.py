@@ -4,8 +4,9 @@
 
 The recurrent baseline, trained on natural films alone, on each family of the bonus tiers. Families
 differ in how much of a response can be predicted, and in the mice that saw them: scores are set
-against what can be, CC_norm or, on simulated mice, the score of the true rate, and stand beside
-the same mice's on natural films that neither trained nor chose the weights.
+against what can be, by CC_norm (median over neurons) or, on simulated mice, by the score of the
+true rate, and stand beside the same mice's on natural films that neither trained nor chose the
+weights.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Row(NamedTuple):
     @property
     def name(self) -> str:
         """What it is called."""
-        return f"{self.family} ({self.tier})"
+        return f"{self.family} of {self.tier}"
 
 
 def answer(study: Study) -> None:
@@ -51,7 +52,7 @@ def answer(study: Study) -> None:
             f"{', '.join(dict.fromkeys(tier for tier, _ in report.rows()))}; "
             "name a --data store with old mice"
         )
-    what = "of the true rate's score" if report.simulated else "in CC_norm"
+    what = "of the true rate's score" if report.simulated else "in CC_norm (median over neurons)"
     header = ["family", "single trial", "95 % interval", f"share {what}", "natural, same mice"]
     table = [
         [
@@ -67,7 +68,7 @@ def answer(study: Study) -> None:
         "out_of_domain",
         "From natural films to other stimuli",
         text_of(rows, what),
-        pages.figure(figures.scores(report), "Single-trial correlation by tier and family."),
+        pages.figure(figures.scores(report), figures.scores_caption(report)),
         pages.table(header, table),
         numbers={row.name: row._asdict() for row in rows},
         checks=checks(rows) if study.simulated else (),
@@ -146,7 +147,7 @@ def _share(report: Report, tier: str, family: str) -> float:
     """How much of what can be predicted is; NaN where that is not known."""
     ceiling = report.by_neuron(tier, family=family, field="single_trial_ceiling")
     if math.isnan(ceiling):
-        return report.by_neuron(tier, family=family, field="cc_norm")
+        return report.by_neuron(tier, family=family, field="cc_norm_median")
     return report.by_neuron(tier, family=family) / ceiling
 
 

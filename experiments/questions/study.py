@@ -15,11 +15,12 @@ from rich.console import Console
 from scipy.special import stdtrit
 
 from experiments import run as runs
-from sensorium_jax import compare, load_recordings, pages, results, uncertainty
+from sensorium_jax import compare, load_recordings, pages, protocol, uncertainty
 from sensorium_jax.experiment import Experiment
+from sensorium_jax.figures import COLOUR
 from sensorium_jax.files import write_json
 from sensorium_jax.programs import use_huge_pages
-from sensorium_jax.report import Report
+from sensorium_jax.report import ALL, Report
 
 SEEDS = flags.DEFINE_integer("seeds", 2, "of every model that is compared", lower_bound=1)
 
@@ -55,7 +56,7 @@ class Study:
         self.embedded = runs.data() is None
         self.store = runs.store_path(self.console)
         self.simulated = load_recordings(self.store).simulated
-        self._scores: dict[str, list[float]] = {}  # on the oracle tier, of every seed
+        self._reports: dict[str, list[Report]] = {}  # of every seed
         runs.use_compilation_cache(self.console)
 
     def config(self, name: str) -> Experiment:
@@ -83,22 +84,23 @@ class Study:
             reports.append(
                 runs.complete(one, self.run(name, seed), self.console, **place, **options)
             )
-        self._scores[name] = [report.by_neuron("oracle") for report in reports]
+        self._reports[name] = reports
         return reports[0]
 
-    def compare(self, a: str, b: str) -> compare.Difference:
-        """``b`` minus ``a`` on the oracle tier, mean over seeds: of models trained before.
+    def compare(self, a: str, b: str, *, tier: str = protocol.ORACLE) -> compare.Difference:
+        """``b`` minus ``a`` on a tier, mean over seeds: of models trained before.
 
         The interval is over clips, neurons and, where models were trained with several, seeds
         (``interval_of``): train all models of a question first.
         """
-        seeds = range(len(self._scores[a]))
-        found = [compare.compare(self.run(a, seed), self.run(b, seed))[0] for seed in seeds]
-        tier = found[0].tier
-        moments = ([_moments(self.run(name, seed), tier) for seed in seeds] for name in (a, b))
-        low, high = interval_of(*moments, scores=self._scores.values())
-        mean = {k: float(np.mean([getattr(d, k) for d in found])) for k in ("a", "b", "better")}
-        return found[0]._replace(low=low, high=high, **mean)
+        seeds = range(len(self._reports[a]))
+        pairs = [compare.read_pair(self.run(a, seed), self.run(b, seed)) for seed in seeds]
+        of_tier = [[[run[key] for key in run if key[0] == tier] for run in pair] for pair in pairs]
+        means = [compare.means(*pair) for pair in of_tier]
+        scores = [[r.by_neuron(tier) for r in reports] for reports in self._reports.values()]
+        low, high = interval_of(*zip(*of_tier, strict=True), scores=scores)
+        mean = {name: float(np.mean([m[name] for m in means])) for name in means[0]}
+        return compare.Difference(tier, ALL, low=low, high=high, **mean)
 
     def run(self, name: str, seed: int = 0) -> Path:
         """The workdir of a model."""
@@ -171,10 +173,6 @@ def interval_of(
     return middle - math.hypot(middle - low, seeds), middle + math.hypot(high - middle, seeds)
 
 
-def _moments(run: Path, tier: str) -> Sessions:
-    return [moments for (t, _), moments in results.read_moments(run).items() if t == tier]
-
-
 def _against_truth(checks: Sequence[Check]) -> list[str]:
     lines = [
         f'<p class="{"note" if check.agrees else "error"}"><b>The truth</b> {check}.</p>'
@@ -192,6 +190,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
+
+
+def gains(found: dict[str, compare.Difference]):
+    """A figure of differences by name: b minus a, and its interval."""
+    figure = pages.make_figure(8, 0.8 + 0.4 * len(found))
+    axes = figure.subplots()
+    for y, d in enumerate(reversed(found.values())):
+        axes.plot([d.low, d.high], [y, y], color=COLOUR, lw=3, alpha=0.6)
+        axes.plot(d.b - d.a, y, "o", color=COLOUR)
+    axes.axvline(0, color=pages.INK, lw=0.8)
+    axes.set_yticks(range(len(found)), list(reversed(found)))
+    axes.set_xlabel("gain in single-trial correlation")
+    return figure
 
 
 def verdict(difference: compare.Difference, what: str, *, seeds: int) -> str:

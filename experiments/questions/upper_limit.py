@@ -11,6 +11,7 @@ the true rate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ MODELS = {
     "gru_baseline": "recurrent network",
 }
 GROUPS = 4  # of equally many neurons, by reliability
-TRUE, LOW, HIGH, SHARE = "true rate", "oracle, jackknife", "oracle, conservative", "CC_norm"
+TRUE, LOW, HIGH, SHARE = "true rate", "oracle, jackknife", "oracle, conservative", "CC_norm, median"
 
 
 class Group(NamedTuple):
@@ -35,7 +36,9 @@ class Group(NamedTuple):
     low: float
     high: float
     neurons: int
-    means: dict[str, float]  # of models and limits, over the neurons that have one
+    means: dict[
+        str, float
+    ]  # of models and limits, over the neurons that have one; a median of CC_norm
 
 
 def answer(study: Study) -> None:
@@ -61,7 +64,8 @@ def answer(study: Study) -> None:
         pages.figure(_figure(groups), "Single-trial correlation by reliability.") if groups else "",
         pages.table(["reliability", "neurons", *values], table),
         f"<p>{unknown} of {len(reliability)} neurons have no reliability (a constant response, or "
-        f"no repeats) and stand in no group. CC_norm is that of the {best}.</p>",
+        f"no repeats) and stand in no group. CC_norm is that of the {best}; where repeats are few "
+        "and neurons noisy, or where the model knows of behaviour, it may exceed 1.</p>",
         numbers={
             "scores": {label: r.by_neuron("oracle") for label, r in reports.items()},
             TRUE: reports[best].by_neuron("oracle", field="single_trial_ceiling"),
@@ -88,10 +92,10 @@ def text_of(report: Report, best: str) -> str:
             f"{mean('oracle'):.3f} (jackknife oracle) and {mean('oracle_conservative'):.3f} "
             "(conservative oracle)."
         )
-    if mean("cc_norm") > 0:
+    if mean("cc_norm_median") > 0:
         text += (
-            f" Its CC_norm is {mean('cc_norm'):.2f}: that share of what repeats show to be "
-            "predictable from the film, as a correlation of averages."
+            f" Its CC_norm is {mean('cc_norm_median'):.2f} in the median neuron: that share of "
+            "what repeats show to be predictable from the film, as a correlation of averages."
         )
     if report.simulated:
         ceiling = mean("single_trial_ceiling")
@@ -126,7 +130,10 @@ def by_reliability(reliability: np.ndarray, values: dict[str, np.ndarray]) -> li
     for members in np.array_split(order, GROUPS):
         if not members.size:
             continue
-        means = {label: _mean(value[members]) for label, value in values.items()}
+        means = {
+            label: _average(value[members], np.median if label == SHARE else np.mean)
+            for label, value in values.items()
+        }
         ends = float(reliability[members[0]]), float(reliability[members[-1]])
         groups.append(Group(*ends, len(members), means))
     return groups
@@ -151,9 +158,9 @@ def _joined(report: Report, of) -> np.ndarray:
     return np.concatenate([of(score) for score in report.select(protocol.ORACLE)])
 
 
-def _mean(values: np.ndarray) -> float:
+def _average(values: np.ndarray, average: Callable) -> float:
     defined = values[np.isfinite(values)]
-    return float(defined.mean()) if defined.size else np.nan
+    return float(average(defined)) if defined.size else np.nan
 
 
 def _number(value: float) -> str:
@@ -173,7 +180,7 @@ def _figure(groups: list[Group]):
             line.set_color(pages.INK)
     axes.set_xticks(range(len(groups)), [f"{g.low:.2f} to {g.high:.2f}" for g in groups])
     axes.set(xlabel="reliability of the neurons", ylabel="single-trial correlation")
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
