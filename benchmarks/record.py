@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sensorium_jax import files
+from sensorium_jax import files, pages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,15 +29,14 @@ def write(flags: argparse.Namespace, found: dict[str, Any], draw: Callable[[dict
     Args:
         flags: of a parser that has been through ``add_flags``.
         found: the figures, as JSON takes them.
-        draw: makes a figure of them, by ``sensorium_jax.pages.make_figure``.
+        draw: makes a figure of them, which is drawn in ``pages.style``.
     """
     if flags.json:
         files.write_json(flags.json, {"environment": environment(), **found})
     if flags.plot:
         kind = flags.plot.suffix.removeprefix(".") or "png"
-        figure = draw(found)
-        with files.whole_file(flags.plot) as beside:
-            figure.savefig(beside, format=kind, dpi=150)
+        with pages.style(), files.whole_file(flags.plot) as beside:
+            draw(found).savefig(beside, format=kind, dpi=150)
 
 
 def environment() -> dict[str, Any]:

@@ -114,6 +114,7 @@ def _section(letter: str, real, population, simulated) -> str:
     return f"<h2>Mouse {letter}</h2>{drawn}{pages.table(['', *distances], rows)}"
 
 
+@pages.style()
 def _figure(real, population, simulated):
     """Cumulative distributions and the map of receptive fields."""
     ours, theirs = measures.quantities(simulated), measures.quantities(real)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.pages import make_figure
+from sensorium_jax.pages import make_figure, style
 from sensorium_jax.report import ALL, Report, Score
 
 COLOUR, SECOND, GREY = "#2f7ed8", "#e07b00", "#999999"
 
 
+@style()
 def scores(report: Report):
     """Single-trial correlation by tier and family: interval, every mouse, ceiling."""
     rows = report.rows()[::-1]
@@ -42,6 +43,7 @@ def scores_caption(report: Report) -> str:
     )
 
 
+@style()
 def learning_curves(records: Sequence[dict]):
     """Training loss and oracle score over steps, from the lines of ``metrics.jsonl``."""
     figure = make_figure(8, 2.8)
@@ -56,6 +58,7 @@ def learning_curves(records: Sequence[dict]):
     return figure
 
 
+@style()
 def traces(score: Score):
     """Responses of the best, the median and the worst neuron to one clip, and their prediction."""
     example = score.example
@@ -76,6 +79,7 @@ def traces(score: Score):
     return figure
 
 
+@style()
 def histograms(report: Report):
     """Distribution over neurons of the single-trial correlation, by tier."""
     tiers = [tier for tier, family in report.rows() if family == ALL]
@@ -90,6 +94,7 @@ def histograms(report: Report):
     return figure
 
 
+@style()
 def maps(
     names: Sequence[str],
     places: Sequence[np.ndarray],  # [N 2] of each mouse
@@ -126,6 +131,7 @@ def maps(
     return figure
 
 
+@style()
 def filters(kernels: np.ndarray):
     """Filters [K L D] as images, each scaled by its own largest magnitude."""
     count = min(kernels.shape[2], 64)

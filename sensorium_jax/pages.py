@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sensorium_jax.files import whole_file
@@ -68,12 +69,22 @@ def picture(png: bytes, caption: str) -> str:
     )
 
 
-def make_figure(width: float, height: float):
-    """An empty matplotlib figure, in inches, in the style of pages."""
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Draw as pages do, and leave matplotlib's settings as they were.
+
+    For a ``with``, or, as ``@style()``, for functions that make figures.
+    """
     import matplotlib  # slow to import, and only for figures
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def make_figure(width: float, height: float):
+    """An empty matplotlib figure, in inches; to be drawn in ``style``."""
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(STYLE)
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -35,7 +35,7 @@ SHOWN = {
     SINGLE_TRIAL: "single trial",
     "single_trial_ceiling": "ceiling",
     TO_AVERAGE: "to average",
-    "cc_norm_median": "CC norm, median",
+    "cc_norm_median": "median CC norm",
     "feve": "FEVE",
     "oracle": "oracle, jackknife",
     "oracle_conservative": "conservative",
@@ -256,6 +256,8 @@ class Report:
         """The fragments of that page: scores and intervals, mice, distributions."""
         from sensorium_jax import figures  # which imports this file
 
+        if not self.scores:
+            return [f"<p>Nothing was scored. {html.escape(self._caption())}</p>"]
         return [
             "<h2>Scores</h2>",
             pages.figure(figures.scores(self), figures.scores_caption(self)),

@@ -3,10 +3,11 @@
 import json
 import re
 
+import matplotlib
 import numpy as np
 import pytest
 
-from sensorium_jax import compare, figures, leaderboard, metrics, report, results
+from sensorium_jax import compare, figures, leaderboard, metrics, pages, report, results
 from sensorium_jax.errors import UserError
 
 
@@ -113,6 +114,16 @@ def test_a_page_of_scores_needs_nothing_else():
     assert figures.traces(scored(1.0).scores[0]).axes[0].get_title(loc="left").startswith("best")
     html = scored(1.0)._repr_html_()
     assert html.startswith("<div") and "<svg" not in html
+    nothing = report.Report((), withheld=("oracle",))
+    assert "Nothing was scored." in nothing.to_html() and "withheld" in nothing._repr_html_()
+
+
+def test_matplotlib_is_left_as_it_was():
+    """A page that is shown in a notebook does not change the figures that follow."""
+    before = {name: matplotlib.rcParams[name] for name in pages.STYLE}
+    figure = figures.scores(scored(1.0))
+    assert not figure.axes[0].spines["top"].get_visible()
+    assert before == {name: matplotlib.rcParams[name] for name in pages.STYLE} != pages.STYLE
 
 
 def test_examples_are_means_over_repeats():

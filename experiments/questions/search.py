@@ -179,6 +179,7 @@ def _short(value) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+@pages.style()
 def _figure(finished: list, pruned: list):
     colours = {"recurrent": "#2f7ed8", "static": "#999999", "factorised": "#e07b00"}
     figure = pages.make_figure(8, 3.5)

@@ -192,6 +192,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+@pages.style()
 def gains(found: dict[str, compare.Difference]):
     """A figure of differences by name: b minus a, and its interval."""
     figure = pages.make_figure(8, 0.8 + 0.4 * len(found))

@@ -167,6 +167,7 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.3f}"
 
 
+@pages.style()
 def _figure(groups: list[Group]):
     figure = pages.make_figure(8, 3.2)
     axes = figure.subplots()
