@@ -36,9 +36,7 @@ class Group(NamedTuple):
     low: float
     high: float
     neurons: int
-    means: dict[
-        str, float
-    ]  # of models and limits, over the neurons that have one; a median of CC_norm
+    means: dict[str, float]  # over neurons that have one: of models, limits, and CC_norm's median
 
 
 def answer(study: Study) -> None:
