@@ -1,7 +1,8 @@
 """The files that a scored run leaves, and reading them again.
 
 ``report.json`` holds every score; ``scores.npz`` the moments of every clip and neuron, by score,
-tier and mouse, from which runs are compared without predicting again.
+tier and mouse, from which runs are compared without predicting again. They are about the mean, so
+float32 holds them: 81 MB for the ten mice of the release.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def write(workdir: Path, report: Report) -> None:
     """Write both files."""
     write_json(workdir / REPORT, report.to_json())
     moments = {
-        f"{field}/{s.tier}/{s.session}": clips
+        f"{field}/{s.tier}/{s.session}": clips.astype(np.float32)
         for s in report.scores
         if s.family == ALL
         for field, clips in s.clips.items()
@@ -55,7 +56,7 @@ def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> Moments:
         with np.load(path, allow_pickle=False) as arrays:
             names = [name.split("/") for name in arrays]
             return {
-                (tier, session): arrays[f"{field}/{tier}/{session}"]
+                (tier, session): arrays[f"{field}/{tier}/{session}"].astype(np.float64)
                 for of, tier, session in names
                 if of == field
             }
