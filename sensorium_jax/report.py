@@ -193,7 +193,9 @@ class Report:
 
     def table(self, *, title: str | None = None) -> Table:
         """A table for the terminal: one row a tier or family, means over neurons."""
-        table = Table(title=title, title_justify="left", caption_justify="left")
+        table = Table(
+            title=title, title_justify="left", caption_justify="left", collapse_padding=True
+        )
         table.caption = self._caption()
         table.add_column("tier / stimuli", no_wrap=True)
         for name in (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from sensorium_jax import compare, metrics, parallel, protocol, results, uncertainty
 from sensorium_jax import report as reports
@@ -410,6 +411,15 @@ def test_means_over_neurons_and_over_mice():
     text = str(report)
     assert "0.350" in text and "70%" in text and "own true rate" in text
     assert report.to_json()["means"][0]["single_trial_by_mouse"] == pytest.approx(0.3)
+
+
+def test_the_table_fits_a_terminal():
+    console = Console(width=80)
+    with console.capture() as capture:
+        rows = (made_score("a", 10, 0.2, family) for family in ("all", "natural_images"))
+        console.print(reports.Report(tuple(rows)).table())
+    text = capture.get()
+    assert "…" not in text and text.count("ceiling") == 2 and "natural_images" in text
 
 
 def test_a_recording_has_no_ceiling():
