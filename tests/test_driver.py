@@ -49,7 +49,7 @@ def test_trains_scores_and_does_not_repeat_itself(store, tmp_path):
     code, out, _ = drive(*flags, f"--data={store}", cwd=tmp_path)
     assert code == 0 and "Already trained" in out
     code, _, err = drive(*flags, f"--data={store}", "--set=seed=1", cwd=tmp_path)
-    assert code == 2 and "another experiment: experiment.seed: 0, here 1" in err
+    assert code == 2 and "another experiment: seed: 0, here 1" in err
 
 
 @pytest.mark.parametrize(
