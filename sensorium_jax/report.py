@@ -236,7 +236,7 @@ class Report:
     def _caption(self) -> str:
         lines = ["Correlations, mean over neurons."]
         if self.simulated:
-            lines[0] += " Ceiling: the simulated neurons' own true rate."
+            lines.append("Ceiling: the simulated neurons' own true rate.")
         whole = [s for s in self.scores if s.family == ALL]
         constant = sum(s.constant for s in whole)
         if constant:
