@@ -84,7 +84,7 @@ def ensemble(*workdirs: str | Path, data: str | Path | None = None, devices: int
         devices: how many devices ``evaluate`` uses.
 
     Raises:
-        UserError: no workdir, one that is no run, or runs of different sessions or statistics.
+        UserError: no workdir, one that is no run, or runs of different neurons or statistics.
     """
     folders = [folder for workdir in workdirs for folder in _members(Path(workdir))]
     if not folders:
@@ -93,6 +93,7 @@ def ensemble(*workdirs: str | Path, data: str | Path | None = None, devices: int
     for run, folder in zip(runs, folders, strict=True):
         for what, here, first in (
             ("sessions", run.recordings.session_names, runs[0].recordings.session_names),
+            ("neurons (digests of their ids)", run.recordings.units, runs[0].recordings.units),
             ("statistics", *(r.experiment.data.statistics for r in (run, runs[0]))),
         ):
             if here != first:

@@ -13,15 +13,9 @@ from jax.sharding import Mesh
 from sensorium_jax import parallel, protocol
 from sensorium_jax.data import pipeline
 from sensorium_jax.errors import UserError
-from sensorium_jax.metrics import (
-    OF_PREDICTION,
-    Defined,
-    PoissonSums,
-    Repeats,
-    SingleTrialCorrelation,
-)
+from sensorium_jax.metrics import OF_PREDICTION, PoissonSums, Repeats, SingleTrialCorrelation
 from sensorium_jax.model import Model, of_sessions
-from sensorium_jax.report import ALL, SINGLE_TRIAL, TO_AVERAGE, Partial, Report, Score
+from sensorium_jax.report import ALL, CEILING, SINGLE_TRIAL, TO_AVERAGE, Partial, Report, Score
 from sensorium_jax.types import Params
 
 Evaluate = Callable[..., Report]
@@ -68,17 +62,23 @@ class _Tally:
         single, average = trials.correlation(), repeats.to_average()
         # A silent neuron stays one when its rate is divided by a std that differs between frames.
         constant = single.constant | (self.low >= self.high)
-        single_ceiling = average_ceiling = ceilings = None
+        oracle, conservative = repeats.oracle(), repeats.oracle_conservative()
+        cc_norm = repeats.cc_norm()
+        by_neuron = {
+            "oracle": oracle.value,
+            "oracle_conservative": conservative.value,
+            "cc_norm": cc_norm.value,
+        }
+        single_ceiling = average_ceiling = None
         if "truth" in self.meters:
             of_trials, of_repeats = self.meters["truth"]
-            ceilings = of_trials.correlation().value
-            single_ceiling = float(ceilings.mean())
+            by_neuron[CEILING] = of_trials.correlation().value
+            single_ceiling = float(by_neuron[CEILING].mean())
             average_ceiling = float(of_repeats.to_average().value.mean())
         clips = {SINGLE_TRIAL: trials.clip_moments(), TO_AVERAGE: repeats.clip_moments()}
         for moments in clips.values():
             for of_prediction in OF_PREDICTION:
                 moments[:, of_prediction, constant] = 0
-        cc_norm = repeats.cc_norm()
         order = np.argsort(np.where(constant, 0, single.value))
         return Score(
             session=session,
@@ -92,17 +92,15 @@ class _Tally:
             to_average_ceiling=average_ceiling,
             constant=int(constant.sum()),
             clips=clips,
-            reliability=repeats.oracle().value,
-            ceilings=ceilings,
+            by_neuron=by_neuron,
             example=repeats.example([order[-1], order[len(order) // 2], order[0]]),
             defined={
                 "per_trial": Partial.of(trials.per_trial()),
                 "to_average_by_clip": Partial.of(repeats.to_average_by_clip()),
                 "feve": Partial.of(repeats.feve()),
                 "cc_norm": Partial.of(cc_norm),
-                "cc_norm_median": Partial.of(cc_norm, average=Defined.median),
-                "oracle": Partial.of(repeats.oracle()),
-                "oracle_conservative": Partial.of(repeats.oracle_conservative()),
+                "oracle": Partial.of(oracle),
+                "oracle_conservative": Partial.of(conservative),
                 "log_likelihood": Partial.of(self.poisson.log_likelihood()),
                 "bits": Partial.of(self.poisson.bits()),
             },

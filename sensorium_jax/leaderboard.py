@@ -3,11 +3,10 @@
     python -m sensorium_jax.leaderboard RUN [RUN ...] [--score to_average]
 
 Correlation on every track, in single trials or of averages over repeats, mean over neurons, best on
-the oracle tier first. Published
-results are on real mice and of other groups' models: the competition's server scored the five new
-mice, whose responses are withheld; "own score" is somebody's evaluation of the public oracle tier,
-"quoted" a number read in a second source. A run on simulated mice is no rival of theirs, and is
-marked so.
+the oracle tier first. Published results are on real mice and of other groups' models: the
+competition's server scored the five new mice, whose responses are withheld; "own score" is
+somebody's evaluation of the public oracle tier, "quoted" a number read in a second source. A run on
+simulated mice is no rival of theirs, and is marked so.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Entry(NamedTuple):
     scores: dict[str, float]
     source: str
     kind: str
-    to_average: dict[str, float] = {}
+    to_average: dict[str, float] = {}  # not to be changed
 
 
 _WARNING = "Published: real mice. Scores on simulated mice are not comparable with them."

@@ -8,7 +8,7 @@ left out of means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -223,14 +223,7 @@ class Defined(NamedTuple):
 
     def mean(self) -> float | None:
         """Over the neurons that have one; None if there is none."""
-        return self._over(np.mean)
-
-    def median(self) -> float | None:
-        """As ``mean``; of ratios, which a few noisy neurons can carry anywhere."""
-        return self._over(np.median)
-
-    def _over(self, average: Callable) -> float | None:
-        return float(average(self.value[self.defined])) if self.defined.any() else None
+        return float(self.value[self.defined].mean()) if self.defined.any() else None
 
 
 class _Clip:

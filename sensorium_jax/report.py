@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +17,12 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.metrics import Defined, Example, correlate
 
 ALL = "all"  # the family of a row that holds a whole tier
+CEILING = "single_trial_ceiling"
 SINGLE_TRIAL, TO_AVERAGE = DRAWN = "single_trial", "to_average"  # scores with an interval
 FURTHER = (
     TO_AVERAGE,
     "to_average_by_clip",
     "cc_norm",
-    "cc_norm_median",
     "feve",
     "oracle",
     "oracle_conservative",
@@ -33,9 +33,9 @@ FURTHER = (
 # Columns of a page's tables, beside intervals.
 SHOWN = {
     SINGLE_TRIAL: "single trial",
-    "single_trial_ceiling": "ceiling",
+    CEILING: "ceiling",
     TO_AVERAGE: "to average",
-    "cc_norm_median": "median CC norm",
+    "cc_norm": "median CC norm",
     "feve": "FEVE",
     "oracle": "oracle, jackknife",
     "oracle_conservative": "conservative",
@@ -49,18 +49,15 @@ _HEADER = ["neurons", "trials"] + [
 
 
 class Partial(NamedTuple):
-    """A score that some neurons have: its mean over these (None if none has), and their number.
-
-    The mean may be another average, and then the score's name says so.
-    """
+    """A score that some neurons have: the mean over these (None if none has), and their number."""
 
     mean: float | None = None
     neurons: int = 0
 
     @classmethod
-    def of(cls, score: Defined, *, average: Callable = Defined.mean) -> Partial:
+    def of(cls, score: Defined) -> Partial:
         """Of one session's neurons."""
-        return cls(average(score), int(score.defined.sum()))
+        return cls(score.mean(), int(score.defined.sum()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +80,8 @@ class Score:
         clips: for "single_trial" and "to_average", [K 6 N] moments of each clip, from which
             intervals are drawn (``uncertainty``).
         example: best, median and worst neuron on one clip.
-        reliability: [N] oracle correlation (jackknife) of every neuron, NaN where undefined.
-        ceilings: [N] single-trial correlation of the true rate of simulated neurons.
+        by_neuron: [N] of every neuron, NaN where undefined: "oracle" (jackknife),
+            "oracle_conservative", "cc_norm" and, of simulated neurons, "single_trial_ceiling".
     """
 
     session: str
@@ -102,8 +99,9 @@ class Score:
         default_factory=dict, repr=False, compare=False
     )
     example: Example | None = dataclasses.field(default=None, repr=False, compare=False)
-    reliability: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
-    ceilings: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    by_neuron: dict[str, np.ndarray] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def values(self) -> np.ndarray:
         """The single-trial correlation of every neuron: [N]."""
@@ -120,7 +118,7 @@ class Score:
         whole = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
-            if f.name not in ("defined", "clips", "example", "reliability", "ceilings")
+            if f.name not in ("defined", "clips", "example", "by_neuron")
         }
         for name, (mean, neurons) in self.defined.items():
             whole |= {name: mean, f"{name}_neurons": neurons}
@@ -148,9 +146,15 @@ class Report:
 
     def by_neuron(self, tier: str, *, family: str = ALL, field: str = "single_trial") -> float:
         """Mean of a field over the neurons of all sessions that have one; NaN if none has."""
-        parts = [s.mean(field) for s in self.select(tier, family=family)]
-        parts = [p for p in parts if p.mean is not None]
-        return _average([p.mean for p in parts], [p.neurons for p in parts])
+        return _over_neurons(self.select(tier, family=family), field)
+
+    def median(self, tier: str, *, family: str = ALL, field: str = "cc_norm") -> float:
+        """Median of a field of ``Score.by_neuron`` over the neurons of all sessions that have one.
+
+        NaN if none has. Of a ratio such as CC norm, whose mean a few noisy neurons can carry
+        anywhere.
+        """
+        return _median(self.select(tier, family=family), field)
 
     def by_mouse(self, tier: str, *, family: str = ALL, field: str = "single_trial") -> float:
         """Mean of a field over the sessions that have it; NaN if none has."""
@@ -275,9 +279,8 @@ class Report:
         for tier, family in self.rows():
             chosen = self.select(tier, family=family)
             name = tier if family == ALL else f"\u2003{family}"
-            values = {f: self.by_neuron(tier, family=family, field=f) for f in SHOWN}
             intervals = [self.interval(tier, family=family, field=f) for f in DRAWN]
-            rows.append([name, str(len(chosen)), *_cells(chosen, values, intervals)])
+            rows.append([name, str(len(chosen)), *_cells(chosen, intervals)])
         table = pages.table(["tier / stimuli", "mice", *_HEADER], rows)
         text = [*self._caption().split("\n"), self._undefined()]
         return f"{table}<p>{html.escape(' '.join(text))}</p>"
@@ -298,11 +301,10 @@ class Report:
         rows = []
         for s in self.scores:
             name = s.tier if s.family == ALL else f"\u2003{s.family}"
-            values = {f: _nan_if_none(s.mean(f).mean) for f in SHOWN}
             of = {"family": s.family, "session": s.session}
             intervals = [self.interval(s.tier, **of, field=f) for f in DRAWN]
             mouse = s.session.partition("-Video-")[0].removeprefix("dynamic")
-            rows.append([name, mouse, *_cells([s], values, intervals)])
+            rows.append([name, mouse, *_cells([s], intervals)])
         return ["tier / stimuli", "mouse", *_HEADER], rows
 
     def to_json(self) -> dict:
@@ -316,6 +318,7 @@ class Report:
                     "single_trial_by_neuron": self.by_neuron(tier, family=family),
                     **{f"{f}_interval": self.interval(tier, family=family, field=f) for f in DRAWN},
                     "single_trial_by_mouse": self.by_mouse(tier, family=family),
+                    "cc_norm_median": _or_none(self.median(tier, family=family)),
                     **{
                         f"{field}_{weights}": _or_none(mean(tier, family=family, field=field))
                         for field in FURTHER
@@ -341,23 +344,28 @@ def _average(values: Sequence[float], weights: Sequence[int]) -> float:
     return float(np.average(values, weights=weights)) if values else math.nan
 
 
-def _cells(
-    scores: Sequence[Score],
-    values: dict[str, float],
-    intervals: Sequence[tuple[float, float]],
-) -> list[str]:
+def _over_neurons(scores: Sequence[Score], field: str) -> float:
+    parts = [s.mean(field) for s in scores]
+    parts = [p for p in parts if p.mean is not None]
+    return _average([p.mean for p in parts], [p.neurons for p in parts])
+
+
+def _median(scores: Sequence[Score], field: str) -> float:
+    values = [s.by_neuron[field] for s in scores if field in s.by_neuron]
+    known = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.empty(0)
+    return float(np.median(known)) if len(known) else math.nan
+
+
+def _cells(scores: Sequence[Score], intervals: Sequence[tuple[float, float]]) -> list[str]:
     """What ``_HEADER`` names, of the scores of some mice; ``intervals`` are of ``DRAWN``."""
     cells = [str(sum(getattr(s, name) for s in scores)) for name in ("neurons", "trials")]
     drawn = dict(zip(DRAWN, intervals, strict=True))
-    for field, value in values.items():
-        cells.append(_number(value))
+    for field in SHOWN:
+        average = _median if field == "cc_norm" else _over_neurons
+        cells.append(_number(average(scores, field)))
         if field in drawn:
             cells.append(" to ".join(map(_number, drawn[field])))
     return cells
-
-
-def _nan_if_none(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _or_none(value: float) -> float | None:

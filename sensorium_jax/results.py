@@ -15,7 +15,7 @@ import numpy as np
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import read_json, whole_file, write_json
-from sensorium_jax.report import ALL, SINGLE_TRIAL, Report
+from sensorium_jax.report import ALL, DRAWN, SINGLE_TRIAL, Report
 
 REPORT, SCORES = "report.json", "scores.npz"
 _ADVICE = "score the run with experiments/run.py: the same command again"
@@ -49,8 +49,10 @@ def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> Moments:
     """The moments of a run, for "single_trial" or "to_average".
 
     Raises:
-        UserError: no such file, or a damaged one.
+        UserError: no such score or file, or a damaged one.
     """
+    if field not in DRAWN:
+        raise UserError(f"expected a score of {' or '.join(DRAWN)}, got {field!r}")
     path = workdir / SCORES
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -62,7 +64,7 @@ def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> Moments:
             }
     except FileNotFoundError:
         raise UserError(f"expected {path}, which is missing; {_ADVICE}") from None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"expected arrays in {path}, which is damaged ({error}); {_ADVICE}"
+            f"expected arrays in {path}, which is damaged or older ({error}); {_ADVICE}"
         ) from None

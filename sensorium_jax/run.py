@@ -210,12 +210,18 @@ def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
     """
     record = read_json(workdir / RECORD, advice="name the --workdir of a run")
     try:
-        return from_record(record["experiment"]), {"units": record["units"], **record}
+        experiment = from_record(record["experiment"])
     except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"expected an experiment of sensorium_jax {__version__} in {workdir / RECORD}, "
             f"written by {record.get('version')}: {error}; train it again, or install that version"
         ) from None
+    if "units" not in record:
+        raise UserError(
+            f"expected the ids of a run's neurons in {workdir / RECORD}, found none: it is older "
+            "than their record; train it again"
+        )
+    return experiment, record
 
 
 def load_run(workdir: str | Path, *, data: str | Path | None = None, devices: int = 1) -> Run:

@@ -22,7 +22,7 @@ _AT_ONCE = 50  # draws; bounds memory: 50 x 6 x 8,000 numbers
 
 
 def bootstrap(sessions: Sequence[np.ndarray], *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Single-trial correlation, mean over neurons, of new draws of clips and neurons.
+    """A correlation, mean over neurons, of new draws of clips and neurons.
 
     The same seed draws the same clips and neurons: the difference between two models on the same
     trials is the difference of what this returns for them.
@@ -31,7 +31,8 @@ def bootstrap(sessions: Sequence[np.ndarray], *, draws: int = DRAWS, seed: int =
     together: their part is centred on the score and stretched.
 
     Args:
-        sessions: moments [K 6 N] of each session's clips (``SingleTrialCorrelation``).
+        sessions: moments [K 6 N] of each session's clips (``clip_moments`` of ``metrics``'
+            ``SingleTrialCorrelation`` or ``Repeats``).
         draws: how many.
         seed: of the draws.
 

@@ -172,6 +172,16 @@ def test_an_ensemble_is_no_run_and_runs_must_match(recordings, one_by_one, tmp_p
         ensemble(workdir, tmp_path / "other")
 
 
+def test_neurons_of_an_ensemble_are_the_same(one_by_one, monkeypatch):
+    """Two stores may hold other neurons of mice of the same names."""
+    workdir, _ = one_by_one
+    runs = [load_run(workdir / f"member0{i}") for i in (0, 1)]
+    monkeypatch.setitem(runs[1].recordings.__dict__, "units", {"mouse": "others"})
+    monkeypatch.setattr("sensorium_jax.ensembles.load_run", lambda *_, **__: runs.pop(0))
+    with pytest.raises(UserError, match="runs of the same neurons"):
+        ensemble(workdir)
+
+
 def test_members_are_counted():
     with pytest.raises(UserError, match="at least 1 of members, got 0"):
         override(small.experiment(), "members=0")

@@ -328,8 +328,11 @@ def test_runs_are_compared_whatever_neurons_are_constant(recordings, monkeypatch
     for name, predict in (("a", one_dead), ("b", perfect)):
         (tmp_path / name).mkdir()
         results.write(tmp_path / name, evaluate_with(predict, recordings, monkeypatch))
-    whole = compare.compare(tmp_path / "a", tmp_path / "b")[0]
-    assert whole.b == pytest.approx(1) and whole.a == pytest.approx(10 / 12)
+    for field in ("single_trial", "to_average"):
+        whole = compare.compare(tmp_path / "a", tmp_path / "b", field=field)[0]
+        assert whole.b == pytest.approx(1) and whole.a == pytest.approx(10 / 12)
+    with pytest.raises(UserError, match="score of single_trial or to_average, got 'feve'"):
+        compare.compare(tmp_path / "a", tmp_path / "b", field="feve")
 
 
 def test_repeats_of_unequal_length_are_cut_to_the_shortest(recordings, monkeypatch):
@@ -392,15 +395,19 @@ def test_scores_of_repeats_weigh_the_neurons_that_have_one():
     without = reports.Report((base,))
     assert np.isnan(without.by_neuron("oracle", field="feve"))
     assert without.to_json()["means"][0]["feve_by_neuron"] is None
-    noisy = metrics.Defined(np.array([0.1, 0.3, 90.0, np.nan]), np.array([True] * 3 + [False]))
-    assert reports.Partial.of(noisy, average=metrics.Defined.median) == (0.3, 3)
-    assert reports.Partial.of(noisy).mean > 30
+
+    noisy, quiet = np.array([0.1, 0.3, 90.0, np.nan]), np.array([0.5, 0.6])
+    scores = [dataclasses.replace(base, by_neuron={"cc_norm": v}) for v in (noisy, quiet)]
+    whole = reports.Report(tuple(scores))
+    assert whole.median("oracle") == 0.5  # over the neurons of both
+    assert whole.to_json()["means"][0]["cc_norm_median"] == 0.5
+    assert np.isnan(without.median("oracle"))
 
 
 def made_score(session, neurons, single, family="all"):
-    clips = next(noisy_clips((neurons,), seed=neurons))
+    clips, averages = (next(noisy_clips((neurons,), noise=x, seed=neurons)) for x in (1.0, 0.5))
     score = reports.Score(session, "oracle", family, 4, neurons, single, 0.6, 0.5, 0.8, 0)
-    return dataclasses.replace(score, clips={"single_trial": clips, "to_average": clips / 2})
+    return dataclasses.replace(score, clips={"single_trial": clips, "to_average": averages})
 
 
 def test_means_over_neurons_and_over_mice():
@@ -435,7 +442,7 @@ def test_intervals_stand_in_the_json():
     assert report.interval("oracle", session="a") == (low, high)
     (means,) = report.to_json()["means"]
     assert means["to_average_interval"] == report.interval("oracle", field="to_average")
-    assert means["single_trial_interval"] == (low, high)
+    assert means["single_trial_interval"] == (low, high) != means["to_average_interval"]
     with pytest.raises(UserError, match="interval of single_trial or to_average, got 'bits'"):
         report.interval("oracle", field="bits")
     with pytest.raises(UserError, match="scores of 'oracel'.*; there are oracle"):

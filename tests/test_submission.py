@@ -1,5 +1,6 @@
 """Submissions: what is written is what was predicted, and what is wrong is told in one line."""
 
+import errno
 import zipfile
 
 import jax
@@ -226,6 +227,39 @@ def test_wrong_rows(damage, words, zips, public, tmp_path):
     damage(rows)
     with pytest.raises(UserError, match=words):
         submission.check(write_rows(rows, tmp_path), public)
+
+
+@pytest.mark.parametrize(
+    "column, values, words",
+    [
+        ("prediction", [[0.5, 0.6]], "lists of neurons, each a list of numbers, as prediction"),
+        ("prediction", [b"no"], "as prediction in .*, found binary; write"),
+        ("prediction", [[["a", "b"]]], "each a list of numbers"),
+        ("prediction", [[[[0.5]]]], "each a list of numbers"),
+        ("neuron_ids", [3], "lists of whole numbers as neuron_ids in .*, found int64"),
+        ("neuron_ids", [["a"]], "lists of whole numbers as neuron_ids"),
+    ],
+)
+def test_columns_of_other_types(column, values, words, public, tmp_path):
+    columns = {
+        "mouse": ["m"],
+        "trial_indices": [1],
+        "prediction": [[[0.5]]],
+        "neuron_ids": [[3]],
+        column: values,
+    }
+    pq.write_table(pa.table(columns), tmp_path / LIVE)
+    with pytest.raises(UserError, match=words):
+        submission.check(tmp_path / LIVE, public)
+
+
+def test_a_full_disk_is_no_fault_of_the_file(zips, public, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extract", full)
+    with pytest.raises(OSError, match="No space left"):
+        submission.check(zips["main"], public)
 
 
 def test_predictions_in_other_units_are_warned_of(zips, public, tmp_path):

@@ -62,6 +62,7 @@ def answer(study: Study) -> None:
         ),
         numbers={
             **whole._asdict(),
+            "tiers": {tier: d._asdict() for tier, d in found.items()},
             "weights": {"static": weights(static), "recurrent": wanted},
             "static_channels": channels,
         },

@@ -147,7 +147,7 @@ def _share(report: Report, tier: str, family: str) -> float:
     """How much of what can be predicted is; NaN where that is not known."""
     ceiling = report.by_neuron(tier, family=family, field="single_trial_ceiling")
     if math.isnan(ceiling):
-        return report.by_neuron(tier, family=family, field="cc_norm_median")
+        return report.median(tier, family=family, field="cc_norm")
     return report.by_neuron(tier, family=family) / ceiling
 
 

@@ -17,9 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.questions.study import Check, Study, main
-from sensorium_jax import ensemble, pages, protocol
-from sensorium_jax.metrics import Repeats
-from sensorium_jax.report import Report
+from sensorium_jax import pages, protocol
+from sensorium_jax.report import CEILING, Report
 
 MODELS = {
     "linear_nonlinear": "linear-nonlinear",
@@ -43,12 +42,12 @@ def answer(study: Study) -> None:
     """Train the models and write the page."""
     reports = {label: study.train(name, study.config(name)) for name, label in MODELS.items()}
     best = max(reports, key=lambda label: reports[label].by_neuron("oracle"))
-    name = next(n for n, label in MODELS.items() if label == best)
     values = {label: _joined(r, lambda s: s.values()) for label, r in reports.items()}
-    if reports[best].simulated:
-        values[TRUE] = _joined(reports[best], lambda s: s.ceilings)
-    reliability = _joined(reports[best], lambda s: s.reliability)
-    values |= {LOW: reliability, **_of_repeats(study.run(name))}
+    limits = {TRUE: CEILING} if reports[best].simulated else {}
+    limits |= {LOW: "oracle", HIGH: "oracle_conservative", SHARE: "cc_norm"}
+    for label, field in limits.items():
+        values[label] = _joined(reports[best], lambda s, field=field: s.by_neuron[field])
+    reliability = values[LOW]
     groups = by_reliability(reliability, values)
     unknown = int(np.isnan(reliability).sum())
     table = [
@@ -90,9 +89,9 @@ def text_of(report: Report, best: str) -> str:
             f"{mean('oracle'):.3f} (jackknife oracle) and {mean('oracle_conservative'):.3f} "
             "(conservative oracle)."
         )
-    if mean("cc_norm_median") > 0:
+    if (cc_norm := report.median("oracle", field="cc_norm")) > 0:
         text += (
-            f" Its CC_norm is {mean('cc_norm_median'):.2f} in the median neuron: that share of "
+            f" Its CC_norm is {cc_norm:.2f} in the median neuron: that share of "
             "what repeats show to be predictable from the film, as a correlation of averages."
         )
     if report.simulated:
@@ -135,20 +134,6 @@ def by_reliability(reliability: np.ndarray, values: dict[str, np.ndarray]) -> li
         ends = float(reliability[members[0]]), float(reliability[members[-1]])
         groups.append(Group(*ends, len(members), means))
     return groups
-
-
-def _of_repeats(workdir) -> dict[str, np.ndarray]:
-    """The conservative oracle and the model's CC_norm of every neuron, on the oracle tier: [N]."""
-    trained = ensemble(workdir)
-    recordings = trained.recordings
-    meters = [Repeats(n) for n in recordings.neurons.mask.sum(1)]
-    for trial in trained.predictions(trained.params, protocol.ORACLE, by_clip=True):
-        clip = recordings.trials(trial.session).clip[trial.row]
-        meters[trial.session].add(str(clip), trial.response, trial.prediction)
-    return {
-        HIGH: np.concatenate([m.oracle_conservative().value for m in meters]),
-        SHARE: np.concatenate([m.cc_norm().value for m in meters]),
-    }
 
 
 def _joined(report: Report, of) -> np.ndarray:

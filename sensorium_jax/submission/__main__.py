@@ -6,7 +6,8 @@
 RUN is the workdir of a run or of an ensemble. Only mice whose responses are withheld are predicted;
 in a store where all are public (simulated mice), all are. Zips of the two tracks are uploaded
 separately. `check` reads a zip, or one of its parquet files, whoever wrote it: trials, neurons and
-their order, frames, numbers and units; and scores what is public. It ends with 0 for a sound file.
+their order, frames, numbers and units; and scores what is public. A zip is unpacked for that, where
+temporary files go ($TMPDIR). It ends with 0 for a sound file.
 Needs pip install -e '.[submission]'.
 """
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.data.pipeline import Recordings
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UserError, is_full_disk
 from sensorium_jax.metrics import Correlation, SingleTrialCorrelation
 from sensorium_jax.submission.files import COLUMNS, TIERS, parquet, submitted
 
@@ -57,7 +57,9 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
                 file = Path(archive.extract(name, folder))  # a zip is slow to read here and there
                 checked.append(_check_file(file, tier, where, recordings))
                 file.unlink()
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        if is_full_disk(error):  # where the zip is unpacked
+            raise
         raise UserError(f"expected a submission, {path} cannot be read ({error})") from None
     if sorted(c.tier.split("_")[0] for c in checked) != ["final", "live"] or (
         len({c.tier.split("_")[-1] for c in checked}) > 1
@@ -129,11 +131,31 @@ def _rows(path: Path, where: str) -> Iterator[_Row]:
                 f"expected the columns {', '.join(COLUMNS)} in {where}, found {', '.join(found)}; "
                 "write it again"
             )
+        _check_types(source.schema_arrow, where)
         for batch in source.iter_batches(batch_size=1, columns=list(COLUMNS)):
             yield _row(*(batch.column(column)[0] for column in COLUMNS), where)
     except pa.ArrowException as error:
         first = str(error).splitlines()[0]
         raise UserError(f"expected parquet in {where}, it cannot be read ({first})") from None
+
+
+def _check_types(schema: Any, where: str) -> None:
+    """Of columns that are lists; the others are looked at row by row."""
+    pa, _ = parquet()
+
+    def items(kind: Any) -> Any:
+        lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        return kind.value_type if lists else pa.null()
+
+    prediction, ids = (schema.field(name).type for name in COLUMNS[2:])
+    number = items(items(prediction))
+    if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
+        raise UserError(
+            f"expected lists of neurons, each a list of numbers, as prediction in {where}, found "
+            f"{prediction}; write [N T]"
+        )
+    if not pa.types.is_integer(items(ids)):
+        raise UserError(f"expected lists of whole numbers as neuron_ids in {where}, found {ids}")
 
 
 def _row(mouse: Any, number: Any, prediction: Any, ids: Any, where: str) -> _Row:
