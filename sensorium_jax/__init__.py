@@ -24,6 +24,7 @@ _PUBLIC = {
     "make_evaluate": "evaluate",
     "make_mesh": "parallel",
     "pretrained_names": "pretrained",
+    "register": "experiment",
 }
 _MODULES = (
     "cores",

@@ -6,15 +6,13 @@ import ast
 import builtins
 import dataclasses
 import difflib
-import importlib
 import typing
 from typing import Any, Literal
 
-from sensorium_jax import losses, optim
+from sensorium_jax import cores, losses, modulators, optim, readouts, shifters
 from sensorium_jax.errors import UserError
 from sensorium_jax.model import Model
 
-PACKAGE = __name__.partition(".")[0]
 SEEDS = 1000  # seeds set aside for the members of an ensemble
 
 
@@ -172,25 +170,95 @@ def _fields(node: Any) -> dict[str, Any]:
 
 
 def to_record(node: Any) -> Any:
-    """An experiment as plain JSON values, from which ``from_record`` builds an equal one."""
+    """An experiment as plain JSON values, from which ``from_record`` builds an equal one.
+
+    Raises:
+        UserError: a part of a class that records do not know.
+    """
     if not dataclasses.is_dataclass(node):
         return node
-    kind = type(node)
-    label = f"{kind.__module__.removeprefix(PACKAGE + '.')}.{kind.__qualname__}"
-    return {"type": label, **{k: to_record(v) for k, v in _fields(node).items()}}
+    return {"type": _label(type(node)), **{k: to_record(v) for k, v in _fields(node).items()}}
 
 
 def from_record(record: Any) -> Any:
-    """Build what ``to_record`` took apart. Only classes of this package are ever looked up."""
+    """Build what ``to_record`` took apart, of the classes that records know and no others.
+
+    Raises:
+        UserError: a class that records do not know.
+    """
     if isinstance(record, list):
         return tuple(map(from_record, record))
     if not isinstance(record, dict):
         return record
-    module, _, name = record["type"].rpartition(".")
-    kind = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)
-    if not dataclasses.is_dataclass(kind):
-        raise UserError(f"expected the name of a dataclass of {PACKAGE}, got {record['type']!r}")
+    label = record["type"]
+    kind = classes().get(OLD_LABELS.get(label, label))
+    if kind is None:
+        raise UserError(
+            f"expected a class that records know, found {label!r}; register a class of your own "
+            f"with sensorium_jax.register, or use one of {', '.join(classes())}"
+        )
     return kind(**{k: from_record(v) for k, v in record.items() if k != "type"})
+
+
+def classes() -> dict[str, type]:
+    """The classes that records may build, by public name."""
+    modules = {
+        "cores": cores,
+        "readouts": readouts,
+        "shifters": shifters,
+        "modulators": modulators,
+        "losses": losses,
+        "optim": optim,
+    }
+    public = {
+        f"{name}.{kind}": getattr(module, kind)
+        for name, module in modules.items()
+        for kind in module.__all__
+        if dataclasses.is_dataclass(getattr(module, kind))
+    }
+    return {"Experiment": Experiment, "Model": Model, "experiment.Data": Data} | public | _OWN
+
+
+def register(kind: type) -> type:
+    """Let records build a dataclass of your own, such as a core; also a decorator.
+
+    It is recorded by its module and name: a process that opens the run registers it first.
+
+    Raises:
+        UserError: it is no dataclass (flax modules are).
+    """
+    if not dataclasses.is_dataclass(kind):
+        raise UserError(f"expected a dataclass to register, got {kind!r}")
+    _OWN[f"{kind.__module__}.{kind.__qualname__}"] = kind
+    return kind
+
+
+_OWN: dict[str, type] = {}  # classes that a user registered
+
+# What runs and weights written before version 0.2 call the classes: the module that they were in.
+OLD_LABELS = {
+    "experiment.Experiment": "Experiment",
+    "model.Model": "Model",
+    "cores.equivariant.RotationEquivariant": "cores.RotationEquivariant",
+    "cores.factorized.Factorized3D": "cores.Factorized3D",
+    "cores.full3d.Full3D": "cores.Full3D",
+    "cores.stacked.Stacked2D": "cores.Stacked2D",
+    "nn.recurrent.ConvGRU": "cores.ConvGRU",
+    "nn.penalties.Laplace": "cores.Laplace",
+    "readouts.factorized.Factorized": "readouts.Factorized",
+    "readouts.gaussian.Gaussian": "readouts.Gaussian",
+}
+
+
+def _label(kind: type) -> str:
+    """The name by which records know a class."""
+    for label, known in classes().items():
+        if known is kind:
+            return label
+    raise UserError(
+        f"expected classes that records know, got {kind.__module__}.{kind.__qualname__}; register "
+        "it with sensorium_jax.register, so that the run can be opened again"
+    )
 
 
 def differences(a: Any, b: Any, *, path: str = "") -> list[str]:

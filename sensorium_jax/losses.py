@@ -11,6 +11,8 @@ from sensorium_jax.types import Array, Statistics
 
 EPSILON = 1e-8  # keeps the logarithm of a zero rate finite (neuralpredictors' PoissonLoss)
 
+__all__ = ["Scaling", "poisson"]
+
 
 def poisson(rate: Array, response: Array, *, epsilon: float = EPSILON, full: bool = False) -> Array:
     """Negative Poisson log-likelihood, elementwise.

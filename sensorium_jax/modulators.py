@@ -10,6 +10,8 @@ import flax.linen as nn
 
 from sensorium_jax.types import Array, Neurons
 
+__all__ = ["MLP"]
+
 
 class MLP(nn.Module):
     """A perceptron with ELU between its layers; the gain is ELU(x) + 1, positive.

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 import optax
 
+__all__ = ["AdamW", "Plateau", "PlateauState"]
+
 
 @dataclasses.dataclass(frozen=True)
 class AdamW:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +155,8 @@ def claim(workdir: Path, experiment: Experiment, recordings: pipeline.Recordings
     }
     path = workdir / RECORD
     if path.exists():
-        _, there = read_record(workdir)
-        here = json.loads(json.dumps(record))  # tuples become lists, as in the file
-        other = differences(there["experiment"], here["experiment"])
+        known, there = read_record(workdir)
+        other = differences(to_record(known), record["experiment"])
         if other:
             more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
             raise UserError(
@@ -211,7 +209,7 @@ def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
     record = read_json(workdir / RECORD, advice="name the --workdir of a run")
     try:
         experiment = from_record(record["experiment"])
-    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+    except (UserError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"expected an experiment of sensorium_jax {__version__} in {workdir / RECORD}, "
             f"written by {record.get('version')}: {error}; train it again, or install that version"

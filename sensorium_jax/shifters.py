@@ -11,6 +11,8 @@ import jax.numpy as jnp
 
 from sensorium_jax.types import Array
 
+__all__ = ["MLP", "StaticAffine"]
+
 
 class MLP(nn.Module):
     """A perceptron with tanh after every layer, the last included (neuralpredictors).

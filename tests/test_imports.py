@@ -39,7 +39,16 @@ ALLOWED = {
     "demo": DATA,
     "parallel": {"model", "losses", "protocol", "types", "errors", "nn"},
     "evaluate": LEAVES | ABOVE | {"data"},
-    "experiment": {"losses", "optim", "model", "errors"},
+    "experiment": {
+        "losses",
+        "optim",
+        "model",
+        "errors",
+        "cores",
+        "readouts",
+        "shifters",
+        "modulators",
+    },
     "checkpoint": {"types", "errors"},
     "metric_log": set(),
     "train": LEAVES

@@ -10,5 +10,7 @@ from sensorium_jax.cores.equivariant import RotationEquivariant
 from sensorium_jax.cores.factorized import Factorized3D
 from sensorium_jax.cores.full3d import Full3D
 from sensorium_jax.cores.stacked import Stacked2D
+from sensorium_jax.nn.penalties import Laplace
+from sensorium_jax.nn.recurrent import ConvGRU
 
-__all__ = ["Factorized3D", "Full3D", "RotationEquivariant", "Stacked2D"]
+__all__ = ["ConvGRU", "Factorized3D", "Full3D", "Laplace", "RotationEquivariant", "Stacked2D"]
