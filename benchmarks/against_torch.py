@@ -310,7 +310,9 @@ def ours(s: Setting, model: Any, batches: dict, gammas: tuple) -> Side:
     import jax.numpy as jnp
     import optax
 
-    from sensorium_jax import losses, optim, parallel
+    from sensorium_jax import parallel
+    from sensorium_jax.experiment import optim
+    from sensorium_jax.models import losses
     from sensorium_jax.torch_import import from_starter_kit
     from sensorium_jax.types import Batch, Moments, Statistics, TrainState
 
@@ -649,7 +651,7 @@ def table(r: dict[str, Any], ceilings: dict[str, dict[str, float]]):
 
 def draw(found: dict[str, Any]):
     """Every round's ratio to eager PyTorch, and their medians."""
-    from sensorium_jax import pages
+    from sensorium_jax.pages import page
 
     bars = {
         f"{r['setting']['model']}, {task}, {name}": ratios
@@ -657,7 +659,7 @@ def draw(found: dict[str, Any]):
         for name, each in r["times_faster_than_eager"].items()
         for task, ratios in each.items()
     }
-    figure = pages.make_figure(7, 1 + 0.3 * len(bars))
+    figure = page.make_figure(7, 1 + 0.3 * len(bars))
     axes = figure.subplots()
     for i, ratios in enumerate(bars.values()):
         axes.barh(i, np.median(ratios), color="C0", alpha=0.4)

@@ -22,8 +22,8 @@ import record
 from rich.console import Console
 from rich.table import Table
 
-from sensorium_jax import pages
-from sensorium_jax.nn import conv
+from sensorium_jax.models.nn import conv
+from sensorium_jax.pages import page
 
 LOWERINGS = {
     "direct": conv.direct_convolver,
@@ -166,7 +166,7 @@ def speed(times: dict[str, list[float]], form: str) -> float:
 def draw(found: dict[str, dict]):
     """How many times faster than XLA's own, forward (hollow) and with gradients (full)."""
     labels = [(where, name) for where, each in found.items() for name in each]
-    figure = pages.make_figure(7, 1.2 + 0.3 * len(labels))
+    figure = page.make_figure(7, 1.2 + 0.3 * len(labels))
     axes = figure.subplots()
     colours = {"shifted": "C0", "fourier": "C1", "products": "C2"}
     for i, (where, name) in enumerate(labels):

@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sharding import random_inputs
 
-from experiments.configs.gru_baseline import demo
-from sensorium_jax import losses, pages, parallel
-from sensorium_jax import model as models
+from sensorium_jax import models, parallel
+from sensorium_jax.configs.gru_baseline import demo
+from sensorium_jax.models import losses
+from sensorium_jax.pages import page
 from sensorium_jax.types import TrainState
 
 BASE = {"trials": 4, "frames": 30, "neurons": 500, "mice": 2}
@@ -108,7 +109,7 @@ def table(found: list[dict]) -> Table:
 def draw(found: dict):
     """Seconds against every size, the others fixed; both axes logarithmic."""
     found = found["steps"]
-    figure = pages.make_figure(8, 2.6)
+    figure = page.make_figure(8, 2.6)
     for axes, name in zip(figure.subplots(1, len(SWEEPS), sharey=True), SWEEPS, strict=True):
         rest = {k: v for k, v in BASE.items() if k != name}
         line = sorted((o[name], o["seconds"]) for o in found if all(o[k] == rest[k] for k in rest))

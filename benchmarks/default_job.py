@@ -113,9 +113,9 @@ def summary(results: list[dict]) -> Table:
 
 def draw(found: dict):
     """Seconds of every run, and its share of every tier's ceiling."""
-    from sensorium_jax import pages
+    from sensorium_jax.pages import page
 
-    figure = pages.make_figure(8, 2.5)
+    figure = page.make_figure(8, 2.5)
     left, right = figure.subplots(1, 2, width_ratios=(1, 3))
     configs = list(dict.fromkeys(r["config"] for r in found["runs"]))
     for i, config in enumerate(configs):

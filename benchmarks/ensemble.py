@@ -36,7 +36,7 @@ def main() -> None:
     record.add_flags(parser)
     flags = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    experiment = importlib.import_module(f"experiments.configs.{flags.config}").demo
+    experiment = importlib.import_module(f"sensorium_jax.configs.{flags.config}").demo
     times = measure(experiment, members=flags.members, rounds=flags.rounds)
     alone, together = map(np.median, times.values())
     Console().print(
@@ -50,9 +50,9 @@ def main() -> None:
 
 def draw(found: dict):
     """Every round's seconds, and their medians."""
-    from sensorium_jax import pages
+    from sensorium_jax.pages import page
 
-    figure = pages.make_figure(6, 1.6)
+    figure = page.make_figure(6, 1.6)
     axes = figure.subplots()
     for i, times in enumerate(found["seconds"].values()):
         axes.barh(i, np.median(times), color="C0", alpha=0.4)
@@ -64,8 +64,7 @@ def draw(found: dict):
 
 def measure(experiment, *, members: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of a step of all members, by round: one after the other, and together."""
-    from sensorium_jax import demo_store, load_recordings, parallel
-    from sensorium_jax import model as models
+    from sensorium_jax import demo_store, load_recordings, models, parallel
     from sensorium_jax.data import pipeline
     from sensorium_jax.types import TrainState
 

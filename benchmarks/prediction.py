@@ -26,8 +26,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sensorium_jax import model as models
-from sensorium_jax import pages, parallel, protocol
+from sensorium_jax import models, parallel, protocol
+from sensorium_jax.pages import page
 from sensorium_jax.types import Batch, Moments, Neurons, Statistics
 
 SIZES = {"mice": "1,5,10", "trials": "1,8", "neurons": "1000,8285"}
@@ -50,7 +50,7 @@ def main() -> None:
     cases = list(itertools.product(flags.configs.split(","), *sizes))
     found = []
     for config, *size in track(cases, description="compiling", transient=True):
-        experiment = getattr(importlib.import_module(f"experiments.configs.{config}"), flags.size)
+        experiment = getattr(importlib.import_module(f"sensorium_jax.configs.{config}"), flags.size)
         sizes_of = dict(zip(SIZES, size, strict=True)) | {"frames": flags.frames}
         found.append({"config": config, **sizes_of, **memory(experiment, **sizes_of)})
     Console().print(table(found))
@@ -111,7 +111,7 @@ def draw(found: dict):
     for one in found["programs"]:
         label = f"{one['config']}, {one['trials']} trials, {one['neurons']} neurons"
         lines.setdefault(label, []).append((one["mice"], one["temporary"] / 2**30))
-    figure = pages.make_figure(7, 3)
+    figure = page.make_figure(7, 3)
     axes = figure.subplots()
     for label, line in lines.items():
         axes.plot(*zip(*sorted(line), strict=True), "o-", label=label)

@@ -24,8 +24,8 @@ import record
 from rich.console import Console
 from rich.table import Table
 
-from sensorium_jax import pages
-from sensorium_jax.nn import sampling
+from sensorium_jax.models.nn import sampling
+from sensorium_jax.pages import page
 
 
 def plain(features: jax.Array, grid: jax.Array, weights: jax.Array) -> jax.Array:
@@ -118,7 +118,7 @@ def measure(flags: argparse.Namespace) -> dict[str, dict]:
 
 def draw(found: dict):
     """Memory and seconds of each form."""
-    figure = pages.make_figure(8, 2)
+    figure = page.make_figure(8, 2)
     memory, time_taken = figure.subplots(1, 2, sharey=True)
     for i, figures in enumerate(found["forms"].values()):
         memory.barh(i, figures["bytes"] / 2**20, color="C0", alpha=0.4)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sensorium_jax import files, pages
+from sensorium_jax import files
+from sensorium_jax.pages import page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,13 +30,13 @@ def write(flags: argparse.Namespace, found: dict[str, Any], draw: Callable[[dict
     Args:
         flags: of a parser that has been through ``add_flags``.
         found: the figures, as JSON takes them.
-        draw: makes a figure of them, which is drawn in ``pages.style``.
+        draw: makes a figure of them, which is drawn in ``page.style``.
     """
     if flags.json:
         files.write_json(flags.json, {"environment": environment(), **found})
     if flags.plot:
         kind = flags.plot.suffix.removeprefix(".") or "png"
-        with pages.style(), files.whole_file(flags.plot) as beside:
+        with page.style(), files.whole_file(flags.plot) as beside:
             draw(found).savefig(beside, format=kind, dpi=150)
 
 

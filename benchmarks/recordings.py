@@ -29,10 +29,12 @@ import record
 from rich.console import Console
 from rich.table import Table
 
-from sensorium_jax import pages, protocol, simulate
-from sensorium_jax.data import raw, recording
-from sensorium_jax.data.convert import Options, convert
-from sensorium_jax.data.format import Session, SessionWriter, Trial, open_store
+from sensorium_jax import protocol, simulate
+from sensorium_jax.data.format import Session, Trial, open_store
+from sensorium_jax.data.writer import SessionWriter
+from sensorium_jax.pages import page
+from sensorium_jax.prepare import raw, recording
+from sensorium_jax.prepare.convert import Options, convert
 
 CROP_FRAMES, CROPS = 80, 40
 STORE, CACHED, FROM_DISK = "the store", "cached", "from disk"
@@ -197,7 +199,7 @@ def bytes_read(way) -> int:
 
 def draw(found: dict):
     """Seconds of the conversion; crops a second and bytes a crop."""
-    figure = pages.make_figure(9, 3.5)
+    figure = page.make_figure(9, 3.5)
     panels = figure.subplots(2, 2)
     made, crops = found["conversion"], found["crops"]
     groups = (

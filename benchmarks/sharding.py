@@ -79,10 +79,10 @@ def measure(meshes: list[tuple[int, int]], rounds: int) -> list[dict]:
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments.configs.gru_baseline import demo
-    from sensorium_jax import losses, parallel
-    from sensorium_jax import model as models
-    from sensorium_jax.nn.mesh import NEURONS as NEURON_AXIS
+    from sensorium_jax import models, parallel
+    from sensorium_jax.configs.gru_baseline import demo
+    from sensorium_jax.models import losses
+    from sensorium_jax.models.nn.mesh import NEURONS as NEURON_AXIS
     from sensorium_jax.types import TrainState
 
     inputs = random_inputs(mice=MICE, trials=TRIALS, frames=FRAMES, neurons=NEURONS)
@@ -194,7 +194,7 @@ def theory(
     """Bytes that must be sent, by the list in the module's docstring."""
     import jax
 
-    from experiments.configs.gru_baseline import demo
+    from sensorium_jax.configs.gru_baseline import demo
 
     if devices == 1:
         return 0
@@ -215,10 +215,10 @@ def theory(
 
 def draw(found: dict):
     """Bytes sent, and seconds, by mesh."""
-    from sensorium_jax import pages
+    from sensorium_jax.pages import page
 
     found = found["meshes"]
-    figure = pages.make_figure(8, 3.2)
+    figure = page.make_figure(8, 3.2)
     left, right = figure.subplots(1, 2)
     names = [f"{one['devices']}/{one['neuron_devices']}" for one in found]
     total = [sum(kind["bytes"] for kind in one["sent"].values()) / 1024 for one in found]

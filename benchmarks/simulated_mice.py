@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from sensorium_jax import pages, protocol
+from sensorium_jax import protocol
 from sensorium_jax.errors import one_line
+from sensorium_jax.pages import page
 from sensorium_jax.simulate import calibration, measures
 from sensorium_jax.simulate.release import check
 
@@ -84,7 +85,7 @@ def _found(mice: dict, flags: argparse.Namespace) -> dict:
 
 def _draw(found: dict):
     """A dot for every mouse's Kolmogorov-Smirnov distance, by quantity."""
-    figure = pages.make_figure(7, 3.5)
+    figure = page.make_figure(7, 3.5)
     axes = figure.subplots()
     for letter, distances in found["distances"].items():
         axes.plot([d["ks"] for d in distances.values()], range(len(distances)), "o", label=letter)
@@ -97,7 +98,7 @@ def _draw(found: dict):
 
 def _write(mice: dict, path: Path, flags: argparse.Namespace) -> None:
     sections = [_section(letter, *mouse) for letter, mouse in mice.items()]
-    pages.write(path, "Simulated mice", _ABOUT.format(count=flags.neurons), *sections)
+    page.write(path, "Simulated mice", _ABOUT.format(count=flags.neurons), *sections)
 
 
 def _section(letter: str, real, population, simulated) -> str:
@@ -110,19 +111,19 @@ def _section(letter: str, real, population, simulated) -> str:
         f"Grey levels of natural clips: {simulated.video[0]:.1f} and {simulated.video[1]:.1f} "
         f"(mean and std; real: {real.video[0]:.1f} and {real.video[1]:.1f})."
     )
-    drawn = pages.figure(_figure(real, population, simulated), f"Mouse {letter}. {levels}")
-    return f"<h2>Mouse {letter}</h2>{drawn}{pages.table(['', *distances], rows)}"
+    drawn = page.figure(_figure(real, population, simulated), f"Mouse {letter}. {levels}")
+    return f"<h2>Mouse {letter}</h2>{drawn}{page.table(['', *distances], rows)}"
 
 
-@pages.style()
+@page.style()
 def _figure(real, population, simulated):
     """Cumulative distributions and the map of receptive fields."""
     ours, theirs = measures.quantities(simulated), measures.quantities(real)
-    figure = pages.make_figure(14, 6)
+    figure = page.make_figure(14, 6)
     panels = figure.subplots(2, 5).ravel()
     for axes, name in zip(panels, ours, strict=False):
         for values, style in (
-            (theirs, {"color": pages.INK, "lw": 2.5, "alpha": 0.5}),
+            (theirs, {"color": page.INK, "lw": 2.5, "alpha": 0.5}),
             (ours, {"color": "C3"}),
         ):
             x = np.sort(values[name])

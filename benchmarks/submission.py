@@ -24,7 +24,7 @@ import record
 from rich.console import Console
 from rich.table import Table
 
-from sensorium_jax import pages
+from sensorium_jax.pages import page
 from sensorium_jax.submission.files import COLUMNS
 from sensorium_jax.submission.write import TrialWriter
 
@@ -104,7 +104,7 @@ def main() -> None:
 
 def draw(found: dict):
     """Every round's seconds, size and memory, and their medians."""
-    figure = pages.make_figure(8, 1.6)
+    figure = page.make_figure(8, 1.6)
     for axes, name in zip(figure.subplots(1, len(FIGURES), sharey=True), FIGURES, strict=True):
         for i, rounds in enumerate(found["ways"].values()):
             values = [one[name] for one in rounds]

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium_jax.nn import hermite
+from sensorium_jax.models.nn import hermite
 
 EPSILON = 1e-8  # of the Poisson loss
 GATES = ("reset_gate", "update_gate", "out_gate")

@@ -24,10 +24,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.configs.gru_baseline import demo
-from sensorium_jax import demo_store, load_recordings, pages, parallel
-from sensorium_jax import model as models
+from sensorium_jax import demo_store, load_recordings, models, parallel
+from sensorium_jax.configs.gru_baseline import demo
 from sensorium_jax.data import pipeline
+from sensorium_jax.pages import page
 from sensorium_jax.types import TrainState
 
 TURNS = 5
@@ -73,7 +73,7 @@ def table(found: dict) -> Table:
 
 def draw(found: dict):
     """Every turn's shares, and their medians."""
-    figure = pages.make_figure(7, 2)
+    figure = page.make_figure(7, 2)
     axes = figure.subplots()
     for i, shares in enumerate(found["turns"].values()):
         axes.barh(i, 100 * np.median(shares), color="C0", alpha=0.4)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sensorium_jax.errors import UserError
 
@@ -27,13 +30,37 @@ def read_json(path: Path, *, advice: str) -> Any:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to, renamed at the end: a reader never sees half a file."""
+    """A place beside ``path`` to write to, renamed at the end: a reader never sees half a file.
+
+    When writing fails, what was written is removed, and ``path`` is as it was.
+    """
     beside = path.with_name(f".{path.name}.partial")
-    yield beside
-    beside.replace(path)
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON values, whole or not at all."""
+    """Write values as JSON, whole or not at all; see ``plain``."""
     with whole_file(path) as beside:
-        beside.write_text(json.dumps(values, indent=1) + "\n")
+        beside.write_text(json.dumps(plain(values), indent=1, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Values as JSON has them: lists, NumPy numbers as Python's, null for what is not finite.
+
+    Examples:
+        >>> plain({"a": (1, float("nan")), "b": np.float32(0.5)})
+        {'a': [1, None], 'b': 0.5}
+    """
+    if isinstance(value, dict):
+        return {key: plain(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(x) for x in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

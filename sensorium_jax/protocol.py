@@ -60,3 +60,8 @@ SESSIONS = {
 NEW_MICE = ("F", "G", "H", "I", "J")  # their test responses are withheld: zeros [SK, A]
 # Every old mouse saw the clips of one new mouse, and of no other [A].
 PAIRS = (("A", "F"), ("B", "J"), ("C", "G"), ("D", "H"), ("E", "I"))
+
+
+def short_name(session: str) -> str:
+    """A session's name without what all names of the release share."""
+    return session.partition("-Video-")[0].removeprefix("dynamic")

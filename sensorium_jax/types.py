@@ -10,6 +10,7 @@ pipeline can use it without touching a device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ else:
     Array = Any
 
 PyTree = Any
+OnProgress = Callable[[str, int, int], None]  # what, how much is done, how much there is
 
 
 class Batch(NamedTuple):

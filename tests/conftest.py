@@ -13,8 +13,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share their parent's
 
 import pytest  # noqa: E402
 
-from sensorium_jax import simulate  # noqa: E402
-from sensorium_jax.data.convert import convert  # noqa: E402
+from sensorium_jax import simulate
+from sensorium_jax.prepare.convert import convert
 
 
 @pytest.fixture(scope="session")

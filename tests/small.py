@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from sensorium_jax import cores, optim, readouts, shifters
-from sensorium_jax.experiment import Data, Experiment
-from sensorium_jax.model import Model
-from sensorium_jax.nn.recurrent import ConvGRU
+from sensorium_jax.experiment import Data, Experiment, optim
+from sensorium_jax.models import Model, cores, readouts, shifters
+from sensorium_jax.models.nn.recurrent import ConvGRU
 from sensorium_jax.types import Batch, Moments, Neurons, Statistics
 
 NEURONS = (5, 7)

@@ -42,7 +42,7 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture
 def small_demo(monkeypatch):
     """The demo that benchmarks train, with one layer and no recurrence: it compiles in seconds."""
-    from experiments.configs import gru_baseline
+    from sensorium_jax.configs import gru_baseline
 
     model = gru_baseline.demo.model
     core = model.core.clone(layers=1, kernel=(11,), stride=(5,), recurrence=None)
@@ -71,7 +71,7 @@ def test_forms_of_the_temporal_convolution_are_those_of_the_library(run):
     import convolution
     import numpy as np
 
-    from sensorium_jax.nn import conv
+    from sensorium_jax.models.nn import conv
 
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=s).astype("float32") for s in ((2, 7, 3, 4, 5), (3, 5, 6)))

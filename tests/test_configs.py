@@ -9,19 +9,19 @@ import pytest
 from rich.console import Console
 from test_experiment import CONFIGS
 
-from sensorium_jax import ensemble, parallel
-from sensorium_jax import model as models
+from sensorium_jax import ensemble, models, parallel
 from sensorium_jax.data import pipeline
-from sensorium_jax.ensembles import train_ensemble
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.experiment import override
-from sensorium_jax.run import claim
-from sensorium_jax.train import train
+from sensorium_jax.runs.workdir import claim
+from sensorium_jax.training.ensemble import train_ensemble
+from sensorium_jax.training.loop import train
 from sensorium_jax.types import TrainState
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_demo_size_trains_on_eight_devices_and_reopens(config, store, tmp_path):
-    plan = importlib.import_module(f"experiments.configs.{config}").demo
+    plan = importlib.import_module(f"sensorium_jax.configs.{config}").demo
     for change in (
         "data.trials=8",
         f"data.frames={plan.model.core.warmup_frames + 8}",
@@ -31,7 +31,7 @@ def test_demo_size_trains_on_eight_devices_and_reopens(config, store, tmp_path):
         f"members={min(plan.members, 2)}",
     ):
         plan = override(plan, change)
-    recordings = pipeline.load_recordings(store)
+    recordings = load_recordings(store)
     claim(tmp_path / "run", plan, recordings)
     quiet = Console(quiet=True)
     run_training = train if plan.members == 1 else train_ensemble
@@ -43,8 +43,8 @@ def test_demo_size_trains_on_eight_devices_and_reopens(config, store, tmp_path):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_published_size_can_be_traced(config, store):
-    e = importlib.import_module(f"experiments.configs.{config}").published
-    recordings = pipeline.load_recordings(store)
+    e = importlib.import_module(f"sensorium_jax.configs.{config}").published
+    recordings = load_recordings(store)
     batch = pipeline.example_batch(recordings, frames=e.data.frames)
     batch = jax.tree.map(lambda x: np.repeat(x, e.data.trials, axis=1), batch)
     optimizer = e.optimizer.make(e.epoch_steps * e.max_epochs)
@@ -66,7 +66,7 @@ def test_published_size_can_be_traced(config, store):
 
 def test_the_gru_baseline_has_the_published_size():
     """Parameters of the core: starter kit, benchmarks_training.ipynb."""
-    core = importlib.import_module("experiments.configs.gru_baseline").published.model.core
+    core = importlib.import_module("sensorium_jax.configs.gru_baseline").published.model.core
     video = jax.ShapeDtypeStruct((1, 2, 36, 64), jnp.float32)
     two = jax.ShapeDtypeStruct((1, 2, 2), jnp.float32)
     variables = jax.eval_shape(

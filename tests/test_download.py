@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 
 from sensorium_jax import protocol
+from sensorium_jax.cli import fetch
 from sensorium_jax.errors import UserError
-from tests.programs import load_program
+from sensorium_jax.prepare import download
 
 SESSION = protocol.SESSIONS["F"]
-
-
-download = load_program("download")
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +103,7 @@ def session_zip(top=f"{SESSION}/", *, more=()):
 
 
 def run(server, out, *more):
-    return download.main(["--out", str(out), "--mice", "F", "--yes", "--server", server.url, *more])
+    return fetch.main(["--out", str(out), "--mice", "F", "--yes", "--server", server.url, *more])
 
 
 def files(folder):
@@ -212,14 +210,14 @@ def test_a_server_that_refuses(status, requests, server, tmp_path, capsys):
 
 def test_no_server(tmp_path, capsys):
     flags = ["--out", str(tmp_path), "--mice", "F", "--yes", "--server", "http://127.0.0.1:9"]
-    assert download.main(flags) == 2
+    assert fetch.main(flags) == 2
     assert "the connection to http://127.0.0.1:9/" in capsys.readouterr().out
 
 
 def test_one_mouse_that_fails_does_not_stop_the_others(server, tmp_path):
     server.breaks = [10, 10, 10]  # all tries of the first
     flags = ["--out", str(tmp_path), "--mice", "G,F", "--yes", "--server", server.url]
-    assert download.main(flags) == 2
+    assert fetch.main(flags) == 2
     assert files(tmp_path / SESSION) == WHOLE
 
 
@@ -333,14 +331,14 @@ def checks(free, check):
 def test_bad_commands(flags, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert download.main(flags) == 2
+    assert fetch.main(flags) == 2
     error = capsys.readouterr().err
     assert words in error and error.startswith("error: ") and error.count("\n") == 1
 
 
 def test_list_names_all_and_fetches_none(capsys):
     letters = ",".join(protocol.SESSIONS)
-    assert download.main(["--list", "--mice", letters]) == 0
+    assert fetch.main(["--list", "--mice", letters]) == 0
     out = capsys.readouterr().out
     for session in protocol.SESSIONS.values():
         assert f"{session}.zip" in out.replace("\n", "")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sensorium_jax import programs
+from sensorium_jax.cli import programs
 
 ROOT = Path(__file__).parents[1]
 TINY = [

@@ -9,20 +9,22 @@ import pytest
 import small
 from rich.console import Console
 
-from sensorium_jax import cores, ensemble, load_run, optim, parallel, train
-from sensorium_jax import model as models
-from sensorium_jax.data import pipeline
-from sensorium_jax.ensembles import train_ensemble as train_ensemble_of
+from sensorium_jax import ensemble, load_run, models, parallel
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
-from sensorium_jax.experiment import SEEDS, members_of, override
-from sensorium_jax.run import claim
+from sensorium_jax.experiment import members_of, optim, override
+from sensorium_jax.experiment.experiment import SEEDS
+from sensorium_jax.models import cores
+from sensorium_jax.runs.workdir import claim
+from sensorium_jax.training import loop as train
+from sensorium_jax.training.ensemble import train_ensemble as train_ensemble_of
 
 QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
 def recordings(store):
-    return pipeline.load_recordings(store)
+    return load_recordings(store)
 
 
 def train_ensemble(recordings, workdir, *, together, **changes):
@@ -89,15 +91,15 @@ def test_one_step_together_is_the_members_own():
 
 
 def test_groups_shrink_to_what_memory_holds(recordings, monkeypatch, tmp_path):
-    monkeypatch.setattr(train, "_free_bytes", lambda: 0)
+    monkeypatch.setattr(train, "free_bytes", lambda: 0)
     sizes = []
-    advance = train._Programs.advance
+    advance = train.Programs.advance
 
     def watch(self, group):
         sizes.append(len(group))
         return advance(self, group)
 
-    monkeypatch.setattr(train._Programs, "advance", watch)
+    monkeypatch.setattr(train.Programs, "advance", watch)
     train_ensemble(recordings, tmp_path / "run", together=True, max_epochs=1, epoch_steps=1)
     assert sizes == [1, 1]
 
@@ -110,7 +112,7 @@ def test_members_go_on_from_where_each_stands(recordings, one_by_one, tmp_path):
     workdir = tmp_path / "run/member01"
     claim(tmp_path / "run", experiment, recordings)
     claim(workdir, second, recordings)
-    programs = train._Programs(second, recordings, parallel.make_mesh(1))
+    programs = train.Programs(second, recordings, parallel.make_mesh(1))
     ahead = train._Member(second, workdir, recordings, programs, QUIET)
     with train._Stop() as stop, train._progress(QUIET) as progress:
         bar = train._Bar(progress, [ahead], frames=1)

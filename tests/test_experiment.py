@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensorium_jax import optim
 from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import (
     classes,
     differences,
     from_record,
+    optim,
     override,
     register,
     to_record,
@@ -24,7 +24,7 @@ CONFIGS = sorted(
     for p in (Path(__file__).parents[1] / "experiments/configs").glob("*.py")
     if not p.stem.startswith("_")
 )
-BASE = importlib.import_module("experiments.configs.gru_baseline").demo
+BASE = importlib.import_module("sensorium_jax.configs.gru_baseline").demo
 
 
 def test_there_are_configs():
@@ -90,7 +90,7 @@ def test_overrides_that_cannot_be(assignment, words):
     ],
 )
 def test_crops_are_longer_than_kernels_over_time(assignment, words):
-    base = importlib.import_module("experiments.configs.factorized_baseline").demo
+    base = importlib.import_module("sensorium_jax.configs.factorized_baseline").demo
     with pytest.raises(UserError, match=words):
         override(base, assignment)
 
@@ -98,7 +98,7 @@ def test_crops_are_longer_than_kernels_over_time(assignment, words):
 @pytest.mark.parametrize("size", ["demo", "published"])
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_record_is_the_experiment(config, size):
-    experiment = getattr(importlib.import_module(f"experiments.configs.{config}"), size)
+    experiment = getattr(importlib.import_module(f"sensorium_jax.configs.{config}"), size)
     record = json.loads(json.dumps(to_record(experiment)))
     assert from_record(record) == experiment
 

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax import losses, model
+from sensorium_jax import models as model
 from sensorium_jax.data import pipeline
-from sensorium_jax.nn.activations import activation
-from sensorium_jax.nn.recurrent import ConvGRU
-from sensorium_jax.nn.sampling import bilinear_dot
+from sensorium_jax.models import losses
+from sensorium_jax.models.nn.activations import activation
+from sensorium_jax.models.nn.recurrent import ConvGRU
+from sensorium_jax.models.nn.sampling import bilinear_dot
 from sensorium_jax.types import Batch, Moments, Statistics
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "components.npz")

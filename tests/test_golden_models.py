@@ -15,8 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax import losses, model, optim, parallel
-from sensorium_jax.readouts import gaussian
+from sensorium_jax import models as model
+from sensorium_jax import parallel
+from sensorium_jax.experiment import optim
+from sensorium_jax.models import losses
+from sensorium_jax.models.readouts import gaussian
 from sensorium_jax.torch_import import from_starter_kit
 from sensorium_jax.types import Batch, Moments, Statistics, TrainState
 

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sensorium_jax.nn import conv, sampling
-from sensorium_jax.nn.recurrent import ConvGRU
+from sensorium_jax.models.nn import conv, sampling
+from sensorium_jax.models.nn.recurrent import ConvGRU
 
 # Of the largest entry. The plain forms are float32's, of inputs that are rounded to the dtype.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 0.03}
@@ -225,7 +225,7 @@ def test_gru_follows_its_equations_frame_by_frame(
     def ours(x, *inputs):
         variables = {"params": dict(zip(shapes, inputs, strict=False))}
         if begun:
-            variables["memory"] = {"state": inputs[-1]}
+            variables["carry"] = {"state": inputs[-1]}
         return gru.apply(variables, x)
 
     def plain(x, w_input, w_gates, w_candidate, bias, *start):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax import protocol, stimuli
-from sensorium_jax.data import labels, release
+from sensorium_jax.prepare import labels, release
 
 FAMILIES = (protocol.NATURAL, *protocol.OOD_FAMILIES)
 

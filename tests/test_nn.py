@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax.nn import conv, hermite, penalties, temporal
-from sensorium_jax.nn.norm import BatchNorm
+from sensorium_jax.models.nn import conv, hermite, penalties, temporal
+from sensorium_jax.models.nn.norm import BatchNorm
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "components.npz")
 

@@ -5,11 +5,11 @@ import datetime
 import numpy as np
 import pytest
 
-from sensorium_jax.data.doctor import examine
+from sensorium_jax.cli import prepare
 from sensorium_jax.data.format import open_store
-from sensorium_jax.data.nwb import Names, NwbSession
 from sensorium_jax.errors import UserError
-from tests.programs import load_program
+from sensorium_jax.prepare.doctor import examine
+from sensorium_jax.prepare.nwb import Names, NwbSession
 
 pynwb = pytest.importorskip("pynwb", reason="needs pip install -e '.[nwb]'")
 
@@ -155,7 +155,7 @@ def test_what_is_not_named_is_zero_and_said(tmp_path):
 def test_program_makes_a_store(tmp_path, capsys):
     files = [write(tmp_path / f"{name}.nwb") for name in ("one", "two")]
     flags = ["--nwb", *map(str, files), "--out", str(tmp_path / "store"), "--pupil-size", "pupil"]
-    assert load_program("nwb").main(flags) == 0
+    assert prepare.main(["nwb", *flags]) == 0
     out = capsys.readouterr().out
     assert "2 sessions in" in out and "one: no running speed named: zeros" in out
     one, two = open_store(tmp_path / "store").sessions
@@ -211,7 +211,7 @@ def test_what_is_no_nwb_file(content, tmp_path, capsys):
     path = tmp_path / "m.nwb"
     if content:
         path.write_bytes(content)
-    assert load_program("nwb").main(["--nwb", str(path), "--out", str(tmp_path / "store")]) == 2
+    assert prepare.main(["nwb", "--nwb", str(path), "--out", str(tmp_path / "store")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: expected an NWB file at") and error.count("\n") == 1
     assert not (tmp_path / "store").exists()

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from sensorium_jax import load_run, parallel
-from sensorium_jax.run import claim, read_record
-from sensorium_jax.train import train
+from sensorium_jax.runs.workdir import claim, read_record
+from sensorium_jax.training.loop import train
 
 RUNS = "gru_baseline", "factorized_baseline"
 

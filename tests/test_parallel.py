@@ -9,8 +9,10 @@ import optax
 import pytest
 import small
 
-from sensorium_jax import cores, losses, model, modulators, parallel, readouts
+from sensorium_jax import models as model
+from sensorium_jax import parallel
 from sensorium_jax.errors import UserError
+from sensorium_jax.models import cores, losses, modulators, readouts
 from sensorium_jax.types import TrainState
 
 OPTIMIZER = optax.sgd(1e-2)  # Adam would blow rounding in near-zero gradients up to whole steps

@@ -10,6 +10,7 @@ import pytest
 from sensorium_jax import protocol
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data import pipeline
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
 from sensorium_jax.types import Moments
 
@@ -18,7 +19,7 @@ FRAMES, TRIALS = 12, 4
 
 @pytest.fixture(scope="module")
 def recordings(store):
-    return pipeline.load_recordings(store)
+    return load_recordings(store)
 
 
 def iterator(recordings, *, seed=0, frames=FRAMES, trials=TRIALS):

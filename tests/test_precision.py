@@ -9,11 +9,13 @@ import optax
 import pytest
 import small
 
-from sensorium_jax import cores, losses, model, parallel, readouts
+from sensorium_jax import models as model
+from sensorium_jax import parallel
 from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import override
-from sensorium_jax.nn import sampling
-from sensorium_jax.nn.recurrent import ConvGRU
+from sensorium_jax.models import cores, losses, readouts
+from sensorium_jax.models.nn import sampling
+from sensorium_jax.models.nn.recurrent import ConvGRU
 from sensorium_jax.types import TrainState
 
 MODELS = {

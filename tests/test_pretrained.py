@@ -6,7 +6,7 @@ import pytest
 
 from sensorium_jax import load_pretrained, pretrained_names
 from sensorium_jax.errors import UserError
-from sensorium_jax.pretrained import FOLDER
+from sensorium_jax.runs.pretrained import FOLDER
 
 MIB = 2**20
 

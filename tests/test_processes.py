@@ -13,6 +13,7 @@ import pytest
 
 from sensorium_jax import load_run
 from sensorium_jax.data import pipeline
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +112,7 @@ def test_two_processes_equal_one(store, alone, tmp_path, neuron_devices):
 
 
 def test_parts_of_a_batch_are_the_batch(store):
-    recordings = pipeline.load_recordings(store)
+    recordings = load_recordings(store)
     plan = {"frames": 5, "trials": 6, "seed": 1}
     whole = pipeline.train_iterator(recordings, **plan)
     parts = [pipeline.train_iterator(recordings, **plan, part=i, parts=3) for i in range(3)]

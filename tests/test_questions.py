@@ -19,15 +19,15 @@ from absl import flags
 from absl.testing import flagsaver
 from test_results import run_of, scored
 
-from experiments.questions import behavior, dynamic_static, out_of_domain, search, study
-from experiments.questions import upper_limit as limit
-from sensorium_jax import metrics, report, results
-from sensorium_jax import model as models
-from sensorium_jax.compare import Difference
+from sensorium_jax import models
 from sensorium_jax.data.format import Session
 from sensorium_jax.errors import UserError
+from sensorium_jax.scores import metrics, report, results
+from sensorium_jax.scores.compare import Difference
 from sensorium_jax.simulate.neurons import make_population
-from sensorium_jax.train import Interrupted
+from sensorium_jax.studies import behavior, dynamic_static, out_of_domain, search, study
+from sensorium_jax.studies import upper_limit as limit
+from sensorium_jax.training.loop import Interrupted
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -45,7 +45,7 @@ def ask(question, *more, store, folder):
     """Run a question in this process: what its page's JSON says."""
     with flagsaver.flagsaver():
         flags.FLAGS([question, *TINY, f"--data={store}", f"--workdir={folder}", *more])
-        importlib.import_module(f"experiments.questions.{question}").answer(study.Study())
+        importlib.import_module(f"sensorium_jax.studies.{question}").answer(study.Study())
     page = (folder / f"{question}.html").read_text()
     assert "<svg" in page and "Simulated mice" in page and "nan" not in page.lower()
     return json.loads((folder / f"{question}.json").read_text())
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
 
 def test_a_question_is_a_program_and_is_not_trained_twice(store, folder, tmp_path, capsys):
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.questions.out_of_domain"]
+        [sys.executable, "-m", "sensorium_jax.studies.out_of_domain"]
         + [*TINY, f"--workdir={folder}", ONE_CHANNEL],
         cwd=ROOT,
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path), "SENSORIUM_DATA": str(store)},

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from sensorium_jax import protocol, simulate
+from sensorium_jax.cli import prepare
 from sensorium_jax.data import format as store_format
-from sensorium_jax.data import pipeline, release
-from sensorium_jax.data.convert import Options, convert
-from sensorium_jax.data.raw import RawSession
-from sensorium_jax.data.recording import Moments
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
-from tests.programs import load_program
+from sensorium_jax.prepare import release
+from sensorium_jax.prepare.convert import Options, convert
+from sensorium_jax.prepare.raw import RawSession
+from sensorium_jax.prepare.survey import RunningMoments
 
 RAW_NAMES = {
     "video": "videos",
@@ -243,7 +244,7 @@ def test_framewise_statistics(raw, store):
 def test_moments_of_trials_of_different_lengths():
     rng = np.random.default_rng(0)
     trials = [rng.normal(3, 2, (n, 4)) for n in (5, 9, 7)]
-    moments = Moments()
+    moments = RunningMoments()
     for x in trials:
         moments.add(x.astype(np.float32))
     mean, std = moments.framewise()
@@ -257,9 +258,9 @@ def test_moments_of_trials_of_different_lengths():
 
 
 def test_recordings_without_statistics_use_the_train_tiers(copy, tmp_path):
-    with_theirs = pipeline.load_recordings(converted(copy, tmp_path / "one").folder.parent)
+    with_theirs = load_recordings(converted(copy, tmp_path / "one").folder.parent)
     shutil.rmtree(copy / "meta/statistics")
-    without = pipeline.load_recordings(converted(copy, tmp_path / "two").folder.parent)
+    without = load_recordings(converted(copy, tmp_path / "two").folder.parent)
     for one, two in zip(
         with_theirs.statistics("framewise")[:4], without.statistics("released")[:4], strict=True
     ):
@@ -559,7 +560,7 @@ def test_options_that_are_none(options, words, mouse, tmp_path):
 def test_program_converts_chosen_sessions(raw, tmp_path, capsys):
     name = sorted(p.name for p in raw.iterdir())[1]
     flags = ["--raw", str(raw), "--out", str(tmp_path), "--sessions", name[:12]]
-    assert load_program("sensorium_2023").main([*flags, "--response", "float16"]) == 0
+    assert prepare.main(["raw", *flags, "--response", "float16"]) == 0
     out = capsys.readouterr().out
     assert "1 sessions in" in out and "float16 is off by" in out
     assert [s.name for s in store_format.open_store(tmp_path).sessions] == [name]
@@ -575,10 +576,7 @@ def test_program_converts_chosen_sessions(raw, tmp_path, capsys):
 )
 def test_program_refuses_what_is_no_recording(name, sessions, words, raw, tmp_path, capsys):
     flags = ["--raw", str(tmp_path / name if name else raw), "--out", str(tmp_path / "store")]
-    assert (
-        load_program("sensorium_2023").main(flags + (["--sessions", sessions] if sessions else []))
-        == 2
-    )
+    assert prepare.main(["raw", *flags, *(["--sessions", sessions] if sessions else [])]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and words in error
     assert not (tmp_path / "store").exists()

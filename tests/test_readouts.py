@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensorium_jax import cores, model, modulators, readouts, shifters
-from sensorium_jax.nn import sampling
+from sensorium_jax import models as model
+from sensorium_jax.models import cores, modulators, readouts, shifters
+from sensorium_jax.models.nn import sampling
 from sensorium_jax.types import Neurons, Params
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "components.npz")

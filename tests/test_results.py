@@ -7,8 +7,10 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sensorium_jax import compare, figures, leaderboard, metrics, pages, report, results
 from sensorium_jax.errors import UserError
+from sensorium_jax.pages import figures, page
+from sensorium_jax.scores import compare, metrics, report, results
+from sensorium_jax.scores import published as leaderboard
 
 
 def scored(noise, *, tiers=("oracle", "final_test_main"), seed=0, neurons=(12, 9)):
@@ -120,10 +122,10 @@ def test_a_page_of_scores_needs_nothing_else():
 
 def test_matplotlib_is_left_as_it_was():
     """A page that is shown in a notebook does not change the figures that follow."""
-    before = {name: matplotlib.rcParams[name] for name in pages.STYLE}
+    before = {name: matplotlib.rcParams[name] for name in page.STYLE}
     figure = figures.scores(scored(1.0))
     assert not figure.axes[0].spines["top"].get_visible()
-    assert before == {name: matplotlib.rcParams[name] for name in pages.STYLE} != pages.STYLE
+    assert before == {name: matplotlib.rcParams[name] for name in page.STYLE} != page.STYLE
 
 
 def test_examples_are_means_over_repeats():

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sensorium_jax import compare, metrics, parallel, protocol, results, uncertainty
-from sensorium_jax import report as reports
-from sensorium_jax.data import pipeline
+from sensorium_jax import parallel, protocol
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
-from sensorium_jax.evaluate import make_evaluate
+from sensorium_jax.scores import compare, metrics, results
+from sensorium_jax.scores import intervals as uncertainty
+from sensorium_jax.scores import report as reports
+from sensorium_jax.scores.evaluate import make_evaluate
 from sensorium_jax.types import Params
 
 GOLDEN = np.load(Path(__file__).parent / "golden/components.npz")
@@ -232,7 +234,7 @@ class NoModel:
 
 @pytest.fixture(scope="module")
 def recordings(store):
-    return pipeline.load_recordings(store)
+    return load_recordings(store)
 
 
 def evaluate_with(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sensorium_jax import protocol, simulate, stimuli
+from sensorium_jax.cli import simulate as simulate_command
 from sensorium_jax.errors import UserError
 from sensorium_jax.simulate import neurons as cells
 from sensorium_jax.simulate.behavior import make_behavior
-from tests.programs import load_program
 
 PLAN = simulate.SessionPlan(
     "A", neurons=17, train=5, clips=1, repeats=2, ood_clips=1, ood_repeats=2
@@ -311,10 +311,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(change, word, tmp_path):
 def test_program_refuses_an_existing_session(session, capsys):
     before = sorted(session.rglob("*"))
     assert (
-        load_program("simulated").main(
-            ["--out", str(session.parent), "--mice", "A", "--neurons", "3"]
-        )
-        == 2
+        simulate_command.main(["--out", str(session.parent), "--mice", "A", "--neurons", "3"]) == 2
     )
     error = capsys.readouterr().err.strip()
     assert error.count("\n") == 0 and str(session) in error

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from sensorium_jax import protocol
-from sensorium_jax.data import release
-from sensorium_jax.data.convert import convert
-from sensorium_jax.data.doctor import ERROR, WARNING, examine
+from sensorium_jax.cli import simulate as simulate_command
 from sensorium_jax.data.format import open_store
 from sensorium_jax.errors import UserError
+from sensorium_jax.prepare import release
+from sensorium_jax.prepare.convert import convert
+from sensorium_jax.prepare.doctor import ERROR, WARNING, examine
 from sensorium_jax.simulate import calibration, measures
 from sensorium_jax.simulate import release as simulated
-from tests.programs import load_program
+from tests.programs import load_tool
 
 FEW = simulated.Thinning(train=4, clips=1, repeats=2)
 
@@ -219,11 +220,11 @@ def test_selectivity_of_known_curves():
 def test_program_writes_mice_and_goes_on(tmp_path, capsys):
     flags = ["--out", str(tmp_path), "--structure", "release", "--mice", "A", "--neurons", "2"]
     flags += ["--train", "1", "--clips", "1", "--repeats", "1"]
-    assert load_program("simulated").main(flags) == 0
+    assert simulate_command.main(flags) == 0
     out = capsys.readouterr().out
     assert "1 mice, 7 trials; 0.036 GB to write" in out
     assert str(tmp_path / "dynamic29156-11-10-Video-simulated") in out.replace("\n", "")
-    assert load_program("simulated").main(flags) == 0
+    assert simulate_command.main(flags) == 0
     assert "; 0 GB to write" in capsys.readouterr().out
 
 
@@ -240,13 +241,13 @@ def test_program_writes_mice_and_goes_on(tmp_path, capsys):
     ],
 )
 def test_program_refuses(flags, words, tmp_path, capsys):
-    assert load_program("simulated").main(["--out", str(tmp_path), *flags]) == 2
+    assert simulate_command.main(["--out", str(tmp_path), *flags]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
 
 
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch, capsys):
-    program = load_program("simulated")
+    program = simulate_command
     usage = type("Usage", (), {"free": 10**9})
     monkeypatch.setattr(program.shutil, "disk_usage", lambda path: usage)
     flags = ["--out", str(tmp_path), "--structure", "release", "--neurons", "all"]
@@ -275,12 +276,12 @@ def test_calibration_program_keeps_stand_ins(tmp_path, capsys):
     files = [str(tmp_path / f"{name}.npz") for name in "stc"]
     flags = ["--statistics", files[0], "--tuning", files[1], "--coordinates", files[2]]
     out = tmp_path / "out.npz"
-    assert load_program("calibration").main([*flags, "--out", str(out)]) == 0
+    assert load_tool("calibration").main([*flags, "--out", str(out)]) == 0
     table = np.load(out)
     shipped = np.load(Path(calibration.__file__).parent / "calibration.npz")
     assert {k: (v.shape, v.dtype) for k, v in table.items()} == {
         k: (v.shape, v.dtype) for k, v in shipped.items()
     }
     flags[1] = str(tmp_path / "none.npz")
-    assert load_program("calibration").main([*flags, "--out", str(out)]) == 2
+    assert load_tool("calibration").main([*flags, "--out", str(out)]) == 2
     assert "expected an .npz file at" in capsys.readouterr().err

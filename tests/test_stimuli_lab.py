@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from sensorium_jax import protocol, stimuli
+from sensorium_jax.cli.stimuli import main
 from sensorium_jax.errors import UserError
-from sensorium_jax.stimuli import estimate, pictures, screen
-from sensorium_jax.stimuli.__main__ import main
+from sensorium_jax.pages import stimuli as pictures
+from sensorium_jax.stimuli import estimate, screen
 
 # Simulated recordings, and what was trained on them, depend on every byte.
 CRC32 = {

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import small
 
-from sensorium_jax import cores, model, modulators
-from sensorium_jax.nn.recurrent import ConvGRU
+from sensorium_jax import models as model
+from sensorium_jax.models import cores, modulators, streaming
+from sensorium_jax.models.nn.recurrent import ConvGRU
 
 FRAMES = 12
 OVER_TIME = {"channels": 2, "layers": 2, "kernel": (5, 3), "frames": (3, 2)}
@@ -40,7 +41,7 @@ def pieces_of(batch, lengths):
         start += length
 
 
-go_on = jax.jit(model.go_on, static_argnums=0)
+step = jax.jit(streaming.step, static_argnums=0)
 apply = jax.jit(model.apply, static_argnums=0)
 
 
@@ -48,9 +49,9 @@ apply = jax.jit(model.apply, static_argnums=0)
 def test_pieces_are_predicted_like_the_whole(setting, lengths):
     m, params, batch, neurons, statistics = setting
     whole, _ = apply(m, params, batch, neurons, statistics)
-    memory, rates = None, []
+    carry, rates = None, []
     for piece in pieces_of(batch, lengths):
-        rate, memory = go_on(m, params, memory, piece, neurons, statistics)
+        rate, carry = step(m, params, carry, piece, neurons, statistics)
         rates.append(rate)
     found = np.concatenate(rates, axis=2)
     assert found.shape == whole.shape and np.ptp(whole) > 0.1
@@ -59,13 +60,13 @@ def test_pieces_are_predicted_like_the_whole(setting, lengths):
 
 def test_memory_is_bounded(setting):
     m, params, batch, neurons, statistics = setting
-    memory, sizes = None, []
+    carry, sizes = None, []
     for piece in pieces_of(batch, [1] * FRAMES):
-        _, memory = go_on(m, params, memory, piece, neurons, statistics)
-        sizes.append(jax.tree.map(jnp.shape, memory))
+        _, carry = step(m, params, carry, piece, neurons, statistics)
+        sizes.append(jax.tree.map(jnp.shape, carry))
     assert sizes[-2] == sizes[-1]
-    assert memory.frames[0].shape[2] == m.core.warmup_frames
-    assert bool(memory.core) == (m.core.recurrence is not None)
+    assert carry.frames[0].shape[2] == m.core.warmup_frames
+    assert bool(carry.core) == (m.core.recurrence is not None)
 
 
 def test_what_a_model_does_without_stays_out_of_its_memory(setting):
@@ -74,9 +75,9 @@ def test_what_a_model_does_without_stays_out_of_its_memory(setting):
     still = batch._replace(behavior=0 * batch.behavior)
     rates = []
     for b in (batch, still):
-        memory = None
+        carry = None
         for piece in pieces_of(b, [5, 7]):
-            rate, memory = go_on(m, params, memory, piece, *rest)
+            rate, carry = step(m, params, carry, piece, *rest)
         rates.append(rate)
     np.testing.assert_array_equal(*rates)
 
@@ -92,8 +93,8 @@ def test_gradients_pass_through_the_state_at_the_start():
         return jnp.sum(jnp.sin(gru.apply({"params": params}, x)))
 
     def parts(params, x):
-        first, memory = gru.apply({"params": params}, x[:, :4], mutable=["memory"])
-        second, _ = gru.apply({"params": params, **memory}, x[:, 4:], mutable=["memory"])
+        first, carry = gru.apply({"params": params}, x[:, :4], mutable=["carry"])
+        second, _ = gru.apply({"params": params, **carry}, x[:, 4:], mutable=["carry"])
         return jnp.sum(jnp.sin(first)) + jnp.sum(jnp.sin(second))
 
     expected, found = (jax.jit(jax.grad(f, argnums=(0, 1)))(params, x) for f in (whole, parts))

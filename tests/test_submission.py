@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import small
 
-from sensorium_jax import model as models
-from sensorium_jax import parallel, protocol, simulate, submission
+from sensorium_jax import models, parallel, protocol, simulate, submission
+from sensorium_jax.cli.submit import main
 from sensorium_jax.data import pipeline
-from sensorium_jax.data.convert import convert
-from sensorium_jax.ensembles import Ensemble
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
-from sensorium_jax.run import Run
-from sensorium_jax.submission.__main__ import main
+from sensorium_jax.prepare.convert import convert
+from sensorium_jax.runs.ensembles import Ensemble
+from sensorium_jax.runs.run import Run
 from sensorium_jax.submission.check import _rows
 from sensorium_jax.submission.files import TRACKS
 from sensorium_jax.submission.write import _rounded
@@ -36,7 +36,7 @@ def untrained(recordings):
 
 @pytest.fixture(scope="module")
 def public(store):
-    return pipeline.load_recordings(store)
+    return load_recordings(store)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_only_withheld_mice_are_submitted(tmp_path):
     simulate.write_recording(tmp_path / "raw", letters=("A",), **sizes)
     simulate.write_recording(tmp_path / "raw", letters=("F",), withhold=True, **sizes)
     convert(tmp_path / "raw", tmp_path / "store")
-    recordings = pipeline.load_recordings(tmp_path / "store")
+    recordings = load_recordings(tmp_path / "store")
     path = submission.write(untrained(recordings), "main", tmp_path, window="winners")
     rows = rows_of(path, LIVE)
     assert {row["mouse"] for row in rows} == {recordings.session_names[1]}

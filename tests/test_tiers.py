@@ -9,7 +9,7 @@ from sensorium_jax import load_recordings, protocol
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data import tiers
 from sensorium_jax.errors import UserError
-from sensorium_jax.run import claim
+from sensorium_jax.runs.workdir import claim
 from tests import small
 
 

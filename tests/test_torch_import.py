@@ -13,9 +13,9 @@ import pytest
 
 from sensorium_jax import load_weights
 from sensorium_jax.errors import UserError
+from sensorium_jax.runs.weights import ARRAYS, CONFIG, TrainedModel
 from sensorium_jax.torch_import import from_starter_kit
 from sensorium_jax.torch_import.recognise import recognise
-from sensorium_jax.weights import ARRAYS, CONFIG, TrainedModel
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "golden"

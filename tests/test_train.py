@@ -13,19 +13,20 @@ import pytest
 import small
 from rich.console import Console
 
-from sensorium_jax import load_run, metric_log, optim, parallel, simulate
-from sensorium_jax.checkpoint import Checkpoints
-from sensorium_jax.data import pipeline
-from sensorium_jax.data.convert import convert
+from sensorium_jax import load_run, parallel, simulate
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
-from sensorium_jax.experiment import override
-from sensorium_jax.run import claim
-from sensorium_jax.train import Interrupted, train
+from sensorium_jax.experiment import optim, override
+from sensorium_jax.prepare.convert import convert
+from sensorium_jax.runs.checkpoint import Checkpoints
+from sensorium_jax.runs.workdir import claim
+from sensorium_jax.training import metric_log
+from sensorium_jax.training.loop import Interrupted, train
 
 
 @pytest.fixture(scope="module")
 def recordings(store):
-    return pipeline.load_recordings(store)
+    return load_recordings(store)
 
 
 def run(recordings, workdir, experiment=None, *, devices=1):
@@ -239,7 +240,7 @@ def test_a_workdir_belongs_to_its_neurons(letters, words, whole, tmp_path):
     simulate.write_recording(raw, letters=letters, neurons=4, train=4, clips=1, repeats=2)
     convert(raw, store)
     with pytest.raises(UserError, match=words + ".*; name another --workdir"):
-        claim(whole[0], small.experiment(), pipeline.load_recordings(store))
+        claim(whole[0], small.experiment(), load_recordings(store))
     with pytest.raises(UserError, match=words + ".*; name the run's own store as data="):
         load_run(whole[0], data=store)
 

@@ -25,23 +25,21 @@ from __future__ import annotations
 
 import copy
 import functools
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorstore as ts
 
-from sensorium_jax._version import __version__
+from sensorium_jax import _moved
 from sensorium_jax.errors import UserError
-from sensorium_jax.files import read_json, write_json
+from sensorium_jax.files import read_json
 
 VERSION = 2
 STORE_FILE, SESSION_FILE = "store.json", "meta.json"
 FIELDS = ("video", "behavior", "pupil_center", "response")
 KINDS = ("released", "framewise", "pooled")
 CHUNK_FRAMES = 25
-ZSTD_LEVEL, LZ4_LEVEL = 3, 1
 AGAIN = "run data_prep/sensorium_2023.py again with the same --raw and --out to finish it"
 
 
@@ -109,7 +107,7 @@ class Session:
 
     def _array(self, name: str) -> ts.TensorStore:
         if name not in self._open:
-            self._open[name] = ts.open(_spec(self.folder / name), open=True).result()
+            self._open[name] = ts.open(array_spec(self.folder / name), open=True).result()
         return self._open[name]
 
     @functools.cached_property
@@ -154,159 +152,10 @@ def open_store(path: Path) -> Store:
     return Store(path, tuple(Session(path / s) for s in meta["sessions"]))
 
 
-def finish_store(path: Path) -> list[str]:
-    """Declare a store complete: all sessions that lie in it, by name."""
-    sessions = sorted(p.parent.name for p in path.glob(f"[!.]*/{SESSION_FILE}"))
-    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions})
-    return sessions
-
-
-def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool:
-    """Whether a session is in the store already, made from the same recording and options."""
-    file = store / session / SESSION_FILE
-    if not file.exists():
-        return False
-    meta = read_json(file, advice=AGAIN)
-    return meta["version"] == VERSION and meta["made_from"] == made_from
-
-
-class SessionWriter:
-    """Writes one session beside its place, and moves it there when all of it is written.
-
-    with SessionWriter(store, name, trials=..., frames=..., neurons=..., ...) as writer:
-        writer.write(0, trial)
-        writer.finish(table, arrays, ...)
-
-    Killed at any moment, it leaves the session's place as it was.
-    """
-
-    def __init__(
-        self,
-        store: Path,
-        name: str,
-        *,
-        trials: int,
-        frames: int,
-        neurons: int,
-        image: tuple[int, int],
-        video_dtype: str,
-        response_dtype: str,
-        simulated: bool,
-    ):
-        self._place = store / name
-        self._beside = store / f".{name}.partial"
-        self._meta = {"neurons": neurons, "frames": frames, "simulated": simulated}
-        self._shapes = {
-            "video": (trials, frames, *image),
-            "behavior": (trials, frames, 2),
-            "pupil_center": (trials, frames, 2),
-            "response": (trials, frames, neurons),
-        }
-        if simulated:
-            self._shapes["rate"] = self._shapes["response"]
-        self._dtypes = {name: "float32" for name in self._shapes}
-        self._dtypes |= {"video": video_dtype, "response": response_dtype}
-        self._pending: list[ts.WriteFutures] = []
-
-    def __enter__(self) -> SessionWriter:
-        shutil.rmtree(self._beside, ignore_errors=True)  # what a killed conversion left
-        self._arrays = {
-            name: _create(
-                self._beside / name, dtype=self._dtypes[name], shape=shape, chunk=CHUNK_FRAMES
-            )
-            for name, shape in self._shapes.items()
-        }
-        return self
-
-    def write(self, row: int, trial: Trial, *, rate: np.ndarray | None = None) -> None:
-        """Write one trial of T valid frames, and the true rate [T N] of a simulated mouse."""
-        self._wait()  # for the trial before: at most two are in memory
-        fields = trial._asdict() | ({} if rate is None else {"rate": rate})
-        self._pending = [
-            self._arrays[name][row, : len(x)].write(x.astype(self._dtypes[name], copy=False))
-            for name, x in fields.items()
-        ]
-
-    def finish(
-        self,
-        table: TrialTable,
-        arrays: dict[str, np.ndarray],
-        *,
-        trial_files: int,
-        made_from: dict[str, Any],
-        provenance: dict[str, Any],
-    ) -> None:
-        """Write all that is not per trial.
-
-        Args:
-            table: the trials.
-            arrays: by name, as "pooled/video_std".
-            trial_files: how many file numbers the recording has, gaps included.
-            made_from: what ``is_complete`` asks for.
-            provenance: where it came from, for people.
-        """
-        self._wait()
-        for name, x in arrays.items():
-            _create(self._beside / name, dtype=str(x.dtype), shape=x.shape).write(x).result()
-        self._meta |= {
-            "version": VERSION,
-            "trial_files": trial_files,
-            "made_from": made_from,
-            "provenance": {"written_by": f"sensorium_jax {__version__}", **provenance},
-            "trials": {k: v.tolist() for k, v in table._asdict().items()},
-        }
-        write_json(self._beside / SESSION_FILE, self._meta)
-
-    def _wait(self) -> None:
-        for future in self._pending:
-            future.result()
-        self._pending = []
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if kind is None:
-            shutil.rmtree(self._place, ignore_errors=True)
-            self._beside.rename(self._place)
-            return
-        for future in self._pending:
-            future.exception()
-        shutil.rmtree(self._beside, ignore_errors=True)
-
-
-def _create(
-    path: Path, *, dtype: str, shape: tuple[int, ...], chunk: int | None = None
-) -> ts.TensorStore:
-    """Make a zarr3 array: a shard a trial, cut into ``chunk`` frames; or one whole chunk."""
-    shard = list(shape) if chunk is None else [1, *shape[1:]]
-    inner = shard if chunk is None else [1, min(chunk, shape[1]), *shape[2:]]
-    if chunk is not None:  # a shard holds a whole number of chunks
-        shard[1] = -(-shape[1] // inner[1]) * inner[1]
-    shuffled = {
-        "cname": "lz4",
-        "clevel": LZ4_LEVEL,
-        "shuffle": "bitshuffle",
-        "typesize": np.dtype(dtype).itemsize,
-        "blocksize": 0,
-    }
-    zstd = {"name": "zstd", "configuration": {"level": ZSTD_LEVEL}}
-    blosc = {"name": "blosc", "configuration": shuffled}
-    codecs = [
-        {"name": "bytes", "configuration": {"endian": "little"}},
-        zstd if dtype == "uint8" else blosc,
-        {"name": "crc32c"},
-    ]
-    metadata = {
-        "shape": list(shape),
-        "data_type": dtype,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
-        "codecs": [
-            {
-                "name": "sharding_indexed",
-                "configuration": {"chunk_shape": inner, "codecs": codecs},
-            }
-        ],
-    }
-    return ts.open(_spec(path) | {"metadata": metadata}, create=True).result()
-
-
-def _spec(path: Path) -> dict[str, Any]:
+def array_spec(path: Path) -> dict[str, Any]:
+    """How tensorstore opens an array of the store."""
     return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path.absolute())}}
+
+
+def __getattr__(name: str):  # names of before version 0.2
+    return _moved.look_up(__name__, name)

@@ -9,11 +9,9 @@ and a mouse without any is left out. Folds are such tables too.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import difflib
 import io
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,10 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.data.format import Session, Store, open_store
+from sensorium_jax.data.format import Session, Store
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import whole_file
-from sensorium_jax.programs import exit_code
 
 NEEDED = ("session", "number", "tier")
 
@@ -141,7 +138,7 @@ def _read(path: Path) -> dict[str, dict[int, str]]:
     if missing:
         raise UserError(
             f"expected the columns {', '.join(NEEDED)} and rows in {path}, found no "
-            f"{missing[0]}; python -m sensorium_jax.data.tiers writes a table to edit"
+            f"{missing[0]}; sensorium-jax tiers writes a table to edit"
         )
     tiers: dict[str, dict[int, str]] = defaultdict(dict)
     for line, row in enumerate(rows, start=2):
@@ -186,55 +183,5 @@ def _applied(session: Session, tiers: dict[int, str], path: Path) -> Session:
     return session.with_tiers(tier)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the program; 0 when the tables are written, 2 for bad input."""
-    flags = _parser().parse_args(argv)
-    return exit_code(lambda: _write(flags))
-
-
-def _write(flags: argparse.Namespace) -> int:
-    rows, out = table_of(open_store(Path(flags.store))), Path(flags.out)
-    tables = {out: rows}
-    if flags.folds:
-        split = folds(rows, flags.folds, tiers=flags.tiers.split(","), seed=flags.seed)
-        tables = {out / f"fold{i}.csv": table for i, table in enumerate(split)}
-    for path, table in tables.items():
-        write_table(path, table)
-        print(path)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sensorium_jax.data.tiers",
-        description=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("store", metavar="STORE", help="the store")
-    add("--out", required=True, help="file of the table, or folder of the folds")
-    add("--folds", type=int, metavar="K", help="write K tables for K-fold validation by clip")
-    add("--tiers", default="train,oracle", help="tiers to split (default train,oracle)")
-    add("--seed", type=int, default=0, help="of the folds (default 0)")
-    return parser
-
-
-_HELP = """Write the tiers of a store as a table to edit, or split them into folds by clip.
-
-    python -m sensorium_jax.data.tiers STORE --out tiers.csv
-    python -m sensorium_jax.data.tiers STORE --out folds --folds 7
-
-Then train with one of them:
-
-    python experiments/run.py --config=gru_baseline --data=STORE --tiers=folds/fold0.csv \\
-        --workdir=runs/fold0
-
-Columns: session, number, tier; the others are to read. A trial without a row, or with the tier
-"none", is not used; a mouse without any is left out. In fold i, the clips of part i are the oracle
-tier, which chooses the best weights, and those of the other parts are the train tier, with all
-their repeats and in all mice that saw them.
-"""
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # a program before version 0.2
+    raise SystemExit("this program is now: sensorium-jax tiers")

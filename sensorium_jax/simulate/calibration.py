@@ -21,14 +21,8 @@ from scipy.stats import norm
 
 from sensorium_jax import protocol, stimuli
 from sensorium_jax.simulate.behavior import Temperament, make_behavior
-from sensorium_jax.simulate.neurons import (
-    Population,
-    behavior_gain,
-    draw_population,
-    make_rate,
-    retinotopy,
-    smooth,
-)
+from sensorium_jax.simulate.neurons import behavior_gain, make_rate, smooth
+from sensorium_jax.simulate.population import Population, draw_population, retinotopy
 
 RETINOTOPY_PX = (24.0, 17.0)  # of the cortical field: some 45 x 32 degrees; chosen
 SCATTER_PX = 1.5  # of receptive field centres about the map; chosen

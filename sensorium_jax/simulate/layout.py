@@ -13,7 +13,8 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.simulate.behavior import Temperament, make_behavior
-from sensorium_jax.simulate.neurons import Population, draw_response, make_rate, smooth
+from sensorium_jax.simulate.neurons import draw_response, make_rate, smooth
+from sensorium_jax.simulate.population import Population
 
 _FIELDS = ("videos", "responses", "behavior", "pupil_center")  # folders of the release
 JITTER_SHARE = 0.03  # of pixels one grey level off, so that repeats differ as in the release

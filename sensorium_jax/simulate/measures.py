@@ -10,7 +10,8 @@ from scipy.stats import ks_2samp, wasserstein_distance
 from sensorium_jax import protocol, stimuli
 from sensorium_jax.simulate.behavior import make_behavior
 from sensorium_jax.simulate.calibration import Target
-from sensorium_jax.simulate.neurons import Population, draw_response, make_rate
+from sensorium_jax.simulate.neurons import draw_response, make_rate
+from sensorium_jax.simulate.population import Population
 
 GABORS = stimuli.DriftingGabor()
 REPEATS = 10  # of every clip of drifting Gabors (counts over trial metadata, anaflom/sensorium)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.data.pipeline import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError, is_full_disk
-from sensorium_jax.metrics import Correlation, SingleTrialCorrelation
+from sensorium_jax.scores.correlation import Correlation, SingleTrialCorrelation
 from sensorium_jax.submission.files import COLUMNS, TIERS, parquet, submitted
 
 _READ_BYTES = 1 << 20  # of a column at a time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from sensorium_jax.data.pipeline import Recordings
+from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
 
 # Names of the files of a track, by tier (starter kit, README).

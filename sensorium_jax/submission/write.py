@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax.data.pipeline import Recordings
-from sensorium_jax.ensembles import Ensemble
-from sensorium_jax.errors import UserError
-from sensorium_jax.evaluate import PredictedTrial, frames_cut
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.errors import UserError, hint
 from sensorium_jax.files import whole_file
+from sensorium_jax.runs.ensembles import Ensemble
+from sensorium_jax.scores.evaluate import frames_cut
+from sensorium_jax.scores.tally import PredictedTrial
 from sensorium_jax.submission.files import COLUMNS, TRACKS, parquet, submitted
 
 BROTLI_LEVEL = 1  # higher ones take minutes and save a few percent (benchmarks/submission.py)
@@ -49,20 +51,18 @@ def write(
         UserError: another track or window, no trials of a tier, NaN predictions, or no pyarrow.
     """
     if track not in TRACKS:
-        raise UserError(f"expected a track of {' or '.join(TRACKS)}, got {track!r}")
+        raise UserError(f"no track {track!r}; {hint(track, TRACKS)}")
     frames_cut(window)
     parquet()
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{track}.zip"
-    files = {tier: out / name for tier, name in TRACKS[track].items()}
-    for tier, file in files.items():
-        with whole_file(file) as beside:
-            _write_tier(trained, tier, beside, window, on_trial)
-    with whole_file(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
-        for file in files.values():
-            archive.write(file, file.name)
-    for file in files.values():
-        file.unlink()
+    with tempfile.TemporaryDirectory(dir=out, prefix=f".{track}-") as folder:
+        files = {tier: Path(folder) / name for tier, name in TRACKS[track].items()}
+        for tier, file in files.items():
+            _write_tier(trained, tier, file, window, on_trial)
+        with whole_file(path) as beside, zipfile.ZipFile(beside, "w") as archive:  # not compressed
+            for file in files.values():
+                archive.write(file, file.name)
     return path
 
 

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.model import Model
+from sensorium_jax.models import Model
+from sensorium_jax.runs.weights import TrainedModel
 from sensorium_jax.torch_import.core import read_core
 from sensorium_jax.torch_import.heads import read_readout, read_shifter
 from sensorium_jax.torch_import.state import StateDict
 from sensorium_jax.types import Params
-from sensorium_jax.weights import TrainedModel
 
 
 def from_starter_kit(

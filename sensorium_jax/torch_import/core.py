@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax import cores
 from sensorium_jax.errors import UserError
-from sensorium_jax.nn.recurrent import ConvGRU
+from sensorium_jax.models import cores
+from sensorium_jax.models.nn.recurrent import ConvGRU
 from sensorium_jax.torch_import.core_2d import equivariant, stacked
 from sensorium_jax.torch_import.core_3d import factorised, full
 from sensorium_jax.torch_import.options import REQUIRED, read, refused

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sensorium_jax import cores
-from sensorium_jax.nn import hermite
+from sensorium_jax.models import cores
+from sensorium_jax.models.nn import hermite
 from sensorium_jax.torch_import.layers import SHOWN, WHERE, after, laplace, norms, several
 from sensorium_jax.torch_import.options import REQUIRED, pair, per_layer, read, refused
 from sensorium_jax.torch_import.state import StateDict

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium_jax import readouts, shifters
 from sensorium_jax.errors import UserError
-from sensorium_jax.model import Readout, Shifter, rate_of_drive
+from sensorium_jax.models import Readout, Shifter, rate_of_drive, readouts, shifters
 from sensorium_jax.torch_import.options import REQUIRED, read, refused
 from sensorium_jax.torch_import.state import ANY, StateDict
 from sensorium_jax.types import Neurons, PyTree

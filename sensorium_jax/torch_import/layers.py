@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.nn.penalties import Laplace
+from sensorium_jax.models.nn.penalties import Laplace
 from sensorium_jax.torch_import.options import per_layer, refused
 from sensorium_jax.torch_import.state import StateDict
 

@@ -1,0 +1,1 @@
+"""One command, ``sensorium-jax SUBCOMMAND``: every argument parser of the project, each thin."""

@@ -1,0 +1,53 @@
+"""Rank scored runs beside the published results of the benchmark.
+
+    sensorium-jax leaderboard runs/gru_baseline-demo runs/static_baseline-demo
+
+Correlation on every track, in single trials or of averages over repeats, mean over neurons, best on
+the oracle tier first. Published results are on real mice and of other groups' models: the
+competition's server scored the five new mice, whose responses are withheld; "own score" is
+somebody's evaluation of the public oracle tier, "quoted" a number read in a second source. A run on
+simulated mice is no rival of theirs, and is marked so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sensorium_jax.cli.parser import Parser
+from sensorium_jax.cli.programs import exit_code
+from sensorium_jax.scores.score import INTERVAL_SCORES, SINGLE_TRIAL
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the subcommand."""
+    flags = _parser().parse_args(argv)
+    return exit_code(lambda: run(flags))
+
+
+def run(flags) -> int:
+    """Print the board; write it."""
+    from sensorium_jax.files import write_json
+    from sensorium_jax.pages.terminal import make_console, show
+    from sensorium_jax.scores.published import PUBLISHED, board, entry
+
+    entries = [entry(folder) for folder in flags.runs]
+    show(board(entries, field=flags.score), make_console())
+    if flags.json:
+        lists = {"runs": entries, "published": PUBLISHED}
+        write_json(Path(flags.json), {k: [e._asdict() for e in v] for k, v in lists.items()})
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser("leaderboard", __doc__)
+    add = parser.add_argument
+    add("runs", nargs="+", metavar="RUN", help="workdirs of scored runs")
+    add("--json", metavar="FILE", help="write the board there too")
+    add(
+        "--score",
+        choices=INTERVAL_SCORES,
+        default=SINGLE_TRIAL,
+        help="what runs are ranked by (default single_trial)",
+    )
+    return parser

@@ -1,0 +1,41 @@
+"""The argument parser of every subcommand: help that teaches, errors of one line with a remedy."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import NoReturn
+
+from absl.flags import argparse_flags
+
+from sensorium_jax.errors import USER_ERROR, hint
+
+
+class Parser(argparse_flags.ArgumentParser):
+    """absl's parser (``--flagfile=FILE`` holds flags) whose errors name the nearest right word."""
+
+    def __init__(self, command: str, description: str):
+        super().__init__(
+            prog=f"sensorium-jax {command}",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line, and end with the exit code of bad input."""
+        print(f"error: {message}{self._advice(message)}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+    def _advice(self, message: str) -> str:
+        unknown = re.search(r"unrecognized arguments: (--?[\w-]+)", message)
+        if unknown:
+            actions = self._option_string_actions.items()
+            options = [o for o, action in actions if action.help is not argparse.SUPPRESS]
+            return f"; {hint(unknown[1], options)}"
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if choice:
+            words = re.findall(r"[\w.-]+", choice[2])
+            return f"; {hint(choice[1], words)}"
+        return ""

@@ -1,0 +1,56 @@
+"""What subcommands share: exit codes, errors of one line, large pages, compiled programs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sensorium_jax.errors import STOPPED, USER_ERROR, Interrupted, one_line
+from sensorium_jax.pages.terminal import Console
+
+
+def exit_code(body: Callable[[], int]) -> int:
+    """What ``body`` returns; one line and a code of errors.py for what its user can mend."""
+    try:
+        return body()
+    except KeyboardInterrupt:
+        print("Stopped. Run the same command again to resume.", file=sys.stderr)
+        return STOPPED
+    except Interrupted as stop:
+        print(f"Stopped ({stop}). Run the same command again to resume.", file=sys.stderr)
+        return STOPPED
+    except Exception as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return USER_ERROR
+
+
+def use_huge_pages() -> None:
+    """Start this program again with memory in large pages, where Linux gives them to who asks.
+
+    On a CPU the memory of every step is new to the process, and the kernel hands it out page by
+    page: 4 KiB at a time that takes up to a third of a step. Asked through glibc's own tunable
+    (2.35 and later), which only counts when a process starts.
+    """
+    variable, huge = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    name, version = platform.libc_ver()
+    new_enough = name == "glibc" and tuple(map(int, version.split(".")[:2])) >= (2, 35)
+    if new_enough and variable not in os.environ and setting.exists():
+        if "[madvise]" in setting.read_text():
+            os.environ[variable] = huge
+            sys.stdout.flush()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def use_compilation_cache(console: Console) -> None:
+    """Keep compiled programs between runs, in the user's cache."""
+    import jax
+    import platformdirs
+
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = platformdirs.user_cache_path("sensorium_jax") / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    console.print(f"Compiled programs are kept in {jax.config.jax_compilation_cache_dir}")

@@ -1,0 +1,44 @@
+"""A plain 2D core with a ConvGRU: the GRU baseline without its rotations.
+
+Source: the GRU model of the starter kit's notebooks/models_demo.ipynb (ecker-lab/sensorium_2023),
+trained as the benchmark's baselines are.
+
+    python experiments/run.py --config=gru_2d                demo size, simulated mice
+    python experiments/run.py --config=gru_2d --data STORE   published size, recordings
+
+Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
+on the oracle tier 0.456 (one seed), 78 % of the ceiling, in 279 s, partly beside other work;
+commit 094869d.
+"""
+
+from sensorium_jax.configs import gru_baseline
+from sensorium_jax.experiment.variants import with_model
+from sensorium_jax.models import cores
+from sensorium_jax.models.nn.recurrent import ConvGRU
+
+published = with_model(
+    gru_baseline.published,
+    core=cores.Stacked2D(
+        channels=64,
+        layers=4,
+        kernel=(9, 7),
+        momentum=0.9,
+        gamma_input=500.0,
+        gamma_hidden=500_000.0,
+        recurrence=ConvGRU(kernel=7),
+    ),
+)
+
+demo = with_model(
+    gru_baseline.demo,
+    core=cores.Stacked2D(
+        channels=32,
+        layers=2,
+        kernel=(11, 3),
+        stride=(5, 1),
+        basis="hermite",
+        gamma_input=1e-3,
+        gamma_hidden=1e-3,
+        recurrence=ConvGRU(kernel=1),
+    ),
+)

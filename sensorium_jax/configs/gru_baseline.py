@@ -1,0 +1,64 @@
+"""The GRU baseline of the benchmark.
+
+Source: the starter kit's notebooks/benchmarks_training.ipynb (ecker-lab/sensorium_2023), which
+trains a rotation-equivariant 2D core with a ConvGRU, a full Gaussian readout and a gaze shifter.
+
+    python experiments/run.py --config=gru_baseline                  demo size, simulated mice
+    python experiments/run.py --config=gru_baseline --data STORE     published size, recordings
+
+Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
+on the oracle tier 0.457 (0.454 to 0.460 over three seeds), 78 % of the ceiling, in 209 s;
+commit e172bf4.
+"""
+
+from sensorium_jax.experiment import Data, Experiment, optim
+from sensorium_jax.models import Model, cores, losses, readouts, shifters
+from sensorium_jax.models.nn.recurrent import ConvGRU
+
+published = Experiment(
+    model=Model(
+        core=cores.RotationEquivariant(
+            channels=8,
+            rotations=8,
+            layers=4,
+            kernel=(9, 7),
+            momentum=0.9,
+            gamma_input=500.0,
+            gamma_hidden=500_000.0,
+            recurrence=ConvGRU(kernel=9),
+        ),
+        readout=readouts.Gaussian(hidden=30, init_sigma=1.0),
+        shifter=shifters.MLP(layers=3, hidden=5),
+    ),
+    data=Data(frames=80, trials=8, statistics="released"),
+    scaling=losses.Scaling("reference"),
+    optimizer=optim.AdamW(learning_rate=0.005, weight_decay=0.01),
+    plateau=optim.Plateau(patience=5, factor=0.3, rounds=4),
+    epoch_steps=45,
+    max_epochs=200,
+)
+
+# The same architecture, cut down to train in about two minutes on two cores: a fifth of the
+# resolution, fewer layers, a recurrence within each point of the map; a loss that does not grow
+# with the data, with penalties to match; a learning rate that falls to zero by the last step.
+demo = Experiment(
+    model=Model(
+        core=cores.RotationEquivariant(
+            channels=8,
+            rotations=4,
+            layers=2,
+            kernel=(11, 3),
+            stride=(5, 1),
+            gamma_input=1e-3,
+            gamma_hidden=1e-3,
+            recurrence=ConvGRU(kernel=1),
+        ),
+        readout=readouts.Gaussian(hidden=30, init_sigma=0.4),
+        shifter=shifters.MLP(layers=3, hidden=5),
+    ),
+    data=Data(frames=60, trials=4, statistics="pooled"),
+    scaling=losses.Scaling("mean"),
+    optimizer=optim.AdamW(learning_rate=0.02, weight_decay=0.2, schedule="cosine"),
+    epoch_steps=60,
+    max_epochs=6,
+)

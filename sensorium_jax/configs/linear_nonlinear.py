@@ -1,0 +1,36 @@
+"""The linear-nonlinear control: one linear filter of the recent film a neuron, then ELU + 1.
+
+One layer of the factorised core without nonlinearity: a neuron reads a weighted sum of filters
+in space and time at its position. What ``factorized_baseline`` has beyond it is the work of its
+layers. The classic model of a V1 simple cell (e.g. Carandini et al. 2005, "Do we know what the
+early visual system does?", J. Neurosci.).
+
+    python experiments/run.py --config=linear_nonlinear                demo size, simulated mice
+    python experiments/run.py --config=linear_nonlinear --data STORE   published size, recordings
+
+Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
+on the oracle tier 0.219 (one seed), 37 % of the ceiling; 810 s at low priority beside other work;
+commit 094869d.
+"""
+
+from sensorium_jax.configs import factorized_baseline
+from sensorium_jax.experiment.variants import with_core
+
+published = with_core(
+    factorized_baseline.published,
+    channels=128,
+    layers=1,
+    kernel=19,
+    frames=15,
+    final_nonlinearity=False,
+)
+
+demo = with_core(
+    factorized_baseline.demo,
+    channels=32,
+    layers=1,
+    kernel=21,
+    padding="valid",
+    frames=15,
+    final_nonlinearity=False,
+)

@@ -1,0 +1,184 @@
+"""The sessions of a store, with what models need to know of them, padded and stacked."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax.data.format import KINDS, Session, Store, Trial, TrialTable, open_store
+from sensorium_jax.data.tiers import apply_table
+from sensorium_jax.errors import UserError, hint
+from sensorium_jax.types import Moments, Neurons, Statistics
+
+
+class Recordings:
+    """The sessions of a store, with what models need to know of them, padded and stacked.
+
+    Neurons are padded to the largest session, rounded up to a ``multiple``.
+    """
+
+    def __init__(self, store: Store, *, tiers: Path | None = None, multiple: int = 1):
+        self.store, self.tiers = store, tiers  # the table that its tiers come from, if not its own
+        self.sessions: tuple[Session, ...] = store.sessions
+        self.session_names = tuple(s.name for s in self.sessions)
+        self.simulated = all(s.simulated for s in self.sessions)
+        self._statistics: dict[str, Statistics] = {}  # by kind
+        self._most = -(-max(s.neurons for s in self.sessions) // multiple) * multiple
+
+    def only(self, names: Sequence[str]) -> Recordings:
+        """The same recordings of some mice, in the order of the store.
+
+        Raises:
+            UserError: a mouse that is not there.
+        """
+        for name in names:
+            if name not in self.session_names:
+                raise UserError(
+                    f"no mouse {name!r} in {self.store.path}; {hint(name, self.session_names)}"
+                )
+        if set(names) == set(self.session_names):
+            return self
+        sessions = tuple(s for s in self.sessions if s.name in names)
+        return Recordings(self.store._replace(sessions=sessions), tiers=self.tiers)
+
+    def trials(self, session: int) -> TrialTable:
+        """The trial table of a session, by its position in ``session_names``."""
+        return self.sessions[session].trials
+
+    @functools.cached_property
+    def neuron_digests(self) -> dict[str, str]:
+        """By session name, a digest of its unit ids in order: which neurons these are."""
+        ids = (s.load("unit_ids").astype("<i8").tobytes() for s in self.sessions)
+        digests = (hashlib.sha256(x).hexdigest()[:16] for x in ids)
+        return dict(zip(self.session_names, digests, strict=True))
+
+    @functools.cached_property
+    def neurons(self) -> Neurons:
+        """Neurons of all sessions, padded to the largest."""
+        mask = np.arange(self._most) < np.array([[s.neurons] for s in self.sessions])
+        position, mean = [], []
+        for session in self.sessions:
+            moments = _response_moments(session, "pooled")
+            position.append(self._pad(session.load("position_um"), axis=0))
+            mean.append(self._pad((moments.mean / moments.std)[0], axis=0))
+        return Neurons(np.stack(position), np.stack(mean), mask)
+
+    def statistics(self, kind: str) -> Statistics:
+        """What inputs and responses are normalised by.
+
+        Args:
+            kind: "released", frame by frame, as they came with the recording; "framewise", the
+                same, computed from the train tier, which also stands in where none came; or
+                "pooled" over frames.
+
+        The response's std is never below a hundredth of its mean over neurons (and frames), the
+        rule of the official loader (``NeuroNormalizer``); the same guard keeps the inputs' std
+        from zero. It is applied here, once, so that device code just divides.
+        """
+        if kind not in KINDS:
+            raise UserError(f"expected statistics of kind {' or '.join(KINDS)}, got {kind!r}")
+        if kind not in self._statistics:
+            self._statistics[kind] = self._stack_statistics(kind)
+        return self._statistics[kind]
+
+    def _stack_statistics(self, kind: str) -> Statistics:
+        frames = 1
+        if kind != "pooled":
+            frames = min(protocol.CLIP_FRAMES, max(s.frames for s in self.sessions))
+        fields = {}
+        for name in ("video", "behavior", "pupil_center"):
+            fields[name] = [_moments(s, kind, name) for s in self.sessions]
+        fields["response"] = [
+            Moments(self._pad(m.mean, axis=1), self._pad(m.std, axis=1, value=1))
+            for m in (_response_moments(s, kind) for s in self.sessions)
+        ]
+        return Statistics(
+            **{
+                name: Moments(
+                    *(
+                        np.stack([_fit(x, frames) for x in moment])
+                        for moment in zip(*moments, strict=True)
+                    )
+                )
+                for name, moments in fields.items()
+            },
+            trials=np.array([s.trial_files for s in self.sessions], np.float32),
+        )
+
+    def rows(self, session: int, tier: str) -> np.ndarray:
+        """Rows of a session's table that belong to a tier, by file number.
+
+        Raises:
+            UserError: there is no such tier.
+        """
+        if tier not in protocol.TIERS:
+            raise UserError(f"no split {tier!r}; {hint(tier, protocol.TIERS)}")
+        table = self.trials(session)
+        rows = np.flatnonzero(table.tier == tier)
+        return rows[np.argsort(table.number[rows])]
+
+    def pad_trial(self, trial: Trial, frames: int) -> Trial:
+        """Pad a trial with zeros to ``frames`` and to the largest session's neurons."""
+        room = [(0, frames - len(trial.video))]
+        video, behavior, pupil, response = (
+            np.pad(x, room + [(0, 0)] * (x.ndim - 1)) if room[0][1] else x for x in trial
+        )
+        return Trial(video, behavior, pupil, self._pad(response, axis=1))
+
+    def _pad(self, x: np.ndarray, *, axis: int, value: float = 0) -> np.ndarray:
+        room = [(0, 0)] * x.ndim
+        room[axis] = (0, self._most - x.shape[axis])
+        return np.pad(x, room, constant_values=value)
+
+
+def load_recordings(
+    path: str | Path, *, tiers: str | Path | None = None, multiple: int = 1
+) -> Recordings:
+    """Open a store for training and evaluation, by its own tiers or those of a table.
+
+    Args:
+        path: the store.
+        tiers: the table.
+        multiple: the number of neurons is padded to one of this, so that devices can share them.
+
+    Raises:
+        UserError: it is none, or half-written; or the table is not one of its trials.
+    """
+    store = open_store(Path(path))
+    if tiers is None:
+        return Recordings(store, multiple=multiple)
+    return Recordings(apply_table(store, Path(tiers)), tiers=Path(tiers), multiple=multiple)
+
+
+def _moments(session: Session, kind: str, field: str) -> Moments:
+    """Mean and std [f ...] of an input; frames without a number take the pooled ones."""
+    kind = _kind(session, kind)
+    pooled_mean, pooled_std = (session.load(f"pooled/{field}_{m}") for m in ("mean", "std"))
+    floor = protocol.STD_FLOOR * pooled_std.mean()
+    mean, std = (session.load(f"{kind}/{field}_{m}") for m in ("mean", "std"))
+    mean = np.where(np.isfinite(mean), mean, pooled_mean)
+    std = np.where(np.isfinite(std) & (std > 0), std, pooled_std)
+    return Moments(mean, np.maximum(std, floor if floor > 0 else 1))
+
+
+def _response_moments(session: Session, kind: str) -> Moments:
+    """Mean and std [f N] of responses, the std floored as the official loader does."""
+    kind = _kind(session, kind)
+    mean, std = (session.load(f"{kind}/response_{m}") for m in ("mean", "std"))
+    floor = protocol.STD_FLOOR * np.nanmean(std)
+    std = np.where(std > floor, std, floor if floor > 0 else 1)  # NaN takes the floor as well
+    return Moments(np.nan_to_num(mean), std.astype(np.float32))
+
+
+def _kind(session: Session, kind: str) -> str:
+    return "framewise" if kind == "released" and not session.has_released else kind
+
+
+def _fit(x: np.ndarray, frames: int) -> np.ndarray:
+    """Cut [f ...] to ``frames``, or repeat its last frame up to there."""
+    return x[np.minimum(np.arange(frames), len(x) - 1)]

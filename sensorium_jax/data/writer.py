@@ -1,0 +1,179 @@
+"""Writing a store: a session whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from sensorium_jax._version import __version__
+from sensorium_jax.data.format import (
+    AGAIN,
+    CHUNK_FRAMES,
+    SESSION_FILE,
+    STORE_FILE,
+    VERSION,
+    Trial,
+    TrialTable,
+    array_spec,
+)
+from sensorium_jax.files import read_json, write_json
+
+ZSTD_LEVEL, LZ4_LEVEL = 3, 1
+
+
+def finish_store(path: Path) -> list[str]:
+    """Declare a store complete: all sessions that lie in it, by name."""
+    sessions = sorted(p.parent.name for p in path.glob(f"[!.]*/{SESSION_FILE}"))
+    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions})
+    return sessions
+
+
+def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool:
+    """Whether a session is in the store already, made from the same recording and options."""
+    file = store / session / SESSION_FILE
+    if not file.exists():
+        return False
+    meta = read_json(file, advice=AGAIN)
+    return meta["version"] == VERSION and meta["made_from"] == made_from
+
+
+class SessionWriter:
+    """Writes one session beside its place, and moves it there when all of it is written.
+
+    with SessionWriter(store, name, trials=..., frames=..., neurons=..., ...) as writer:
+        writer.write(0, trial)
+        writer.finish(table, arrays, ...)
+
+    Killed at any moment, it leaves the session's place as it was.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        name: str,
+        *,
+        trials: int,
+        frames: int,
+        neurons: int,
+        image: tuple[int, int],
+        video_dtype: str,
+        response_dtype: str,
+        simulated: bool,
+    ):
+        self._place = store / name
+        self._beside = store / f".{name}.partial"
+        self._meta = {"neurons": neurons, "frames": frames, "simulated": simulated}
+        self._shapes = {
+            "video": (trials, frames, *image),
+            "behavior": (trials, frames, 2),
+            "pupil_center": (trials, frames, 2),
+            "response": (trials, frames, neurons),
+        }
+        if simulated:
+            self._shapes["rate"] = self._shapes["response"]
+        self._dtypes = {name: "float32" for name in self._shapes}
+        self._dtypes |= {"video": video_dtype, "response": response_dtype}
+        self._pending: list[ts.WriteFutures] = []
+
+    def __enter__(self) -> SessionWriter:
+        shutil.rmtree(self._beside, ignore_errors=True)  # what a killed conversion left
+        self._arrays = {
+            name: _create(
+                self._beside / name, dtype=self._dtypes[name], shape=shape, chunk=CHUNK_FRAMES
+            )
+            for name, shape in self._shapes.items()
+        }
+        return self
+
+    def write(self, row: int, trial: Trial, *, rate: np.ndarray | None = None) -> None:
+        """Write one trial of T valid frames, and the true rate [T N] of a simulated mouse."""
+        self._wait()  # for the trial before: at most two are in memory
+        fields = trial._asdict() | ({} if rate is None else {"rate": rate})
+        self._pending = [
+            self._arrays[name][row, : len(x)].write(x.astype(self._dtypes[name], copy=False))
+            for name, x in fields.items()
+        ]
+
+    def finish(
+        self,
+        table: TrialTable,
+        arrays: dict[str, np.ndarray],
+        *,
+        trial_files: int,
+        made_from: dict[str, Any],
+        provenance: dict[str, Any],
+    ) -> None:
+        """Write all that is not per trial.
+
+        Args:
+            table: the trials.
+            arrays: by name, as "pooled/video_std".
+            trial_files: how many file numbers the recording has, gaps included.
+            made_from: what ``is_complete`` asks for.
+            provenance: where it came from, for people.
+        """
+        self._wait()
+        for name, x in arrays.items():
+            _create(self._beside / name, dtype=str(x.dtype), shape=x.shape).write(x).result()
+        self._meta |= {
+            "version": VERSION,
+            "trial_files": trial_files,
+            "made_from": made_from,
+            "provenance": {"written_by": f"sensorium_jax {__version__}", **provenance},
+            "trials": {k: v.tolist() for k, v in table._asdict().items()},
+        }
+        write_json(self._beside / SESSION_FILE, self._meta)
+
+    def _wait(self) -> None:
+        for future in self._pending:
+            future.result()
+        self._pending = []
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._beside.rename(self._place)
+            return
+        for future in self._pending:
+            future.exception()
+        shutil.rmtree(self._beside, ignore_errors=True)
+
+
+def _create(
+    path: Path, *, dtype: str, shape: tuple[int, ...], chunk: int | None = None
+) -> ts.TensorStore:
+    """Make a zarr3 array: a shard a trial, cut into ``chunk`` frames; or one whole chunk."""
+    shard = list(shape) if chunk is None else [1, *shape[1:]]
+    inner = shard if chunk is None else [1, min(chunk, shape[1]), *shape[2:]]
+    if chunk is not None:  # a shard holds a whole number of chunks
+        shard[1] = -(-shape[1] // inner[1]) * inner[1]
+    shuffled = {
+        "cname": "lz4",
+        "clevel": LZ4_LEVEL,
+        "shuffle": "bitshuffle",
+        "typesize": np.dtype(dtype).itemsize,
+        "blocksize": 0,
+    }
+    zstd = {"name": "zstd", "configuration": {"level": ZSTD_LEVEL}}
+    blosc = {"name": "blosc", "configuration": shuffled}
+    codecs = [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        zstd if dtype == "uint8" else blosc,
+        {"name": "crc32c"},
+    ]
+    metadata = {
+        "shape": list(shape),
+        "data_type": dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
+        "codecs": [
+            {
+                "name": "sharding_indexed",
+                "configuration": {"chunk_shape": inner, "codecs": codecs},
+            }
+        ],
+    }
+    return ts.open(array_spec(path) | {"metadata": metadata}, create=True).result()

@@ -1,0 +1,111 @@
+"""Fields of nested dataclasses, by their path: changing one, and comparing records."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dataclasses
+import difflib
+import typing
+from typing import Any, TypeVar
+
+from sensorium_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+def override(node: T, assignment: str) -> T:
+    """Change one field of a dataclass, as in ``override(experiment, "model.core.channels=16")``.
+
+    The value is a Python literal; a word that is none is a string.
+
+    Raises:
+        UserError: no such field (the nearest names are given), or a value of another type.
+    """
+    path, equals, text = assignment.partition("=")
+    if not equals:
+        raise UserError(f"expected --set FIELD=VALUE, got {assignment!r}")
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    return _replace(node, path.strip().split("."), value, path=path.strip())
+
+
+def _replace(node: Any, names: list[str], value: Any, *, path: str) -> Any:
+    name, *rest = names
+    fields = settable_fields(node)
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, n=3, cutoff=0.4)
+        known = f"nearest: {', '.join(near)}" if near else f"fields: {', '.join(fields)}"
+        raise UserError(f"no field {name!r} in {type(node).__name__} (of {path!r}); {known}")
+    current = getattr(node, name)
+    if rest:
+        value = _replace(current, rest, value, path=path)
+    else:
+        hint = typing.get_type_hints(type(node))[name]
+        value = _checked(current, value, hint, path=path)
+    try:
+        return dataclasses.replace(node, **{name: value})
+    except ValueError as error:  # a dataclass that checks its own fields
+        raise UserError(f"{path}: {error}") from None
+
+
+def _checked(current: Any, value: Any, hint: Any, *, path: str) -> Any:
+    """``value`` as a field's annotation ``hint`` wants it; ``current`` is what it replaces."""
+    if dataclasses.is_dataclass(current):
+        if value is None:  # an optional part, such as the shifter
+            return None
+        raise UserError(
+            f"{path} is a {type(current).__name__}: set one of its fields "
+            f"({', '.join(f'{path}.{f}' for f in settable_fields(current))}), or None for no such "
+            "part"
+        )
+    if hint is float and type(value) is int:
+        return float(value)
+    if not _fits(value, hint):
+        name = hint.__name__ if isinstance(hint, type) else hint
+        raise UserError(
+            f"expected a value of type {name} for {path}, like {current!r}; got {value!r}"
+        )
+    return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of an annotated type; Literals are left to the dataclass."""
+    kinds = typing.get_args(hint)
+    match typing.get_origin(hint):
+        case None:
+            return type(value) is hint or (hint is float and type(value) is int)
+        case typing.Literal:
+            return type(value) in map(type, kinds)
+        case builtins.tuple if isinstance(value, tuple):
+            if kinds[-1] is ...:
+                return all(_fits(v, kinds[0]) for v in value)
+            return len(value) == len(kinds) and all(map(_fits, value, kinds))
+        case builtins.tuple:
+            return False
+        case _:
+            return any(_fits(value, kind) for kind in kinds)
+
+
+def settable_fields(node: Any) -> dict[str, Any]:
+    """A dataclass's fields that a person sets: flax adds two of its own to every module."""
+    if not dataclasses.is_dataclass(node):
+        return {}
+    return {
+        f.name: getattr(node, f.name)
+        for f in dataclasses.fields(node)
+        if f.name not in ("parent", "name")
+    }
+
+
+def differences(a: Any, b: Any, *, path: str = "") -> list[str]:
+    """Fields in which two records differ, as "path: a, here b"."""
+    if not (isinstance(a, dict) and isinstance(b, dict)):
+        return [] if a == b else [f"{path}: {a!r}, here {b!r}"]
+    found = []
+    for key in dict.fromkeys([*a, *b]):
+        where = f"{path}.{key}" if path else key
+        found += differences(a.get(key), b.get(key), path=where)
+    return found

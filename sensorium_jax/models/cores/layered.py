@@ -1,0 +1,188 @@
+"""What the convolutional cores share: the loop over layers and the options of a layer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from sensorium_jax.models.nn import activations, conv, hermite
+from sensorium_jax.models.nn.norm import BatchNorm
+from sensorium_jax.models.nn.penalties import Laplace
+from sensorium_jax.models.nn.recurrent import ConvGRU
+from sensorium_jax.types import Array
+
+Sizes = int | tuple[int | tuple[int, int], ...]  # one for all layers, or one each
+Paddings = str | tuple[str | int | tuple[int, int], ...]
+
+
+class LayeredCore(nn.Module):
+    """Layers of convolution, batch normalisation and nonlinearity, optionally recurrent.
+
+    Options of a layer are one value for all layers, or a tuple with one each, whose last value
+    serves the layers beyond it (with one layer, (9, 7) is 9). A convolution in front of batch
+    normalisation has no bias: it would change nothing.
+
+    Attributes:
+        channels: feature maps.
+        layers: number of layers.
+        kernel: height and width of the kernels in pixels; (rows, columns) within the tuple.
+        stride: step of the convolution in pixels: 2 halves the map, and the work, on both axes.
+        dilation: pixels between neighbouring taps of a kernel.
+        padding: zeros around the map: "valid" none, "same" as many as keep the size for odd
+            kernels, or a number, or (rows, columns) within the tuple.
+        batch_norm: normalise the maps of a layer.
+        bias: offsets of a layer's maps.
+        nonlinearity: "elu", "relu", "softplus" or "identity".
+        elu_shift: (a, b) makes the nonlinearity f(x - a) + b.
+        final_nonlinearity: apply it after the last layer too.
+        behavior: pupil size and running speed are two constant planes beside the video.
+        gaze: the pupil's x and y are two more.
+        momentum: weight of the new batch in the running statistics of batch normalisation.
+        basis: what a kernel's parameters are: its "pixels", or coefficients of "hermite"
+            functions, smooth and windowed (square kernels, not dilated). Training in that basis
+            finds receptive fields in a fraction of the steps.
+        smoothness: how the roughness of the first layer's filters is measured.
+        recurrence: ``ConvGRU`` over the last layer's maps, or None.
+    """
+
+    channels: int | tuple[int, ...] = 8
+    layers: int = 4
+    kernel: Sizes = (9, 7)
+    stride: int | tuple[int, ...] = 1
+    dilation: int | tuple[int, ...] = 1
+    padding: Paddings = ("valid", "same")
+    batch_norm: bool | tuple[bool, ...] = True
+    bias: bool = True
+    nonlinearity: str = "elu"
+    elu_shift: tuple[float, float] = (0.0, 0.0)
+    final_nonlinearity: bool = False
+    behavior: bool = True
+    gaze: bool = False
+    momentum: float = 0.1
+    basis: Literal["pixels", "hermite"] = "pixels"
+    smoothness: Laplace = Laplace()
+    recurrence: ConvGRU | None = None
+
+    rotations = 1  # maps that share the statistics and offsets of batch normalisation
+    per_layer = ("channels", "kernel", "stride", "dilation", "padding", "batch_norm")
+
+    def __post_init__(self):
+        activations.activation(self.nonlinearity)
+        if self.layers < 1:
+            raise ValueError(f"expected at least 1 layer, got {self.layers}")
+        for layer in range(self.layers):
+            self._padding(layer)
+            for option in self.per_layer:
+                self._of(option, layer)
+            rows, columns = self._kernel_size(layer)
+            if self.basis == "hermite" and (rows != columns or self._of("dilation", layer) != 1):
+                raise ValueError("expected square kernels without dilation in the hermite basis")
+        if self.basis not in ("pixels", "hermite"):
+            raise ValueError(f"expected a basis of pixels or hermite, got {self.basis!r}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, video: Array, behavior: Array, pupil_center: Array, *, train: bool) -> Array:
+        """[B T H W], [B T 2], [B T 2] -> [B T' h w F].
+
+        A video [B T H W C] is convolved as it is; an imported model is run that way.
+        """
+        x = video if video.ndim == 5 else video[..., None]
+        used = [p for p, use in ((behavior, self.behavior), (pupil_center, self.gaze)) if use]
+        planes = jnp.concatenate(used, -1) if used else None  # [B T P]
+        function = activations.activation(self.nonlinearity, self.elu_shift)
+        for layer in range(self.layers):
+            x = self._convolve(x, planes if layer == 0 else None, layer)
+            x = self._normalise(x, layer, train=train)
+            if self.final_nonlinearity or layer < self.layers - 1:
+                x = function(x)
+        return x if self.recurrence is None else self.recurrence(x)
+
+    def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
+        """A layer's convolution of [B T h w C] maps beside constant planes [B T P]."""
+        raise NotImplementedError
+
+    def _normalise(self, x: Array, layer: int, *, train: bool) -> Array:
+        """Batch normalisation, or just offsets."""
+        if self._of("batch_norm", layer):
+            norm = BatchNorm(self.rotations, self.momentum, self.bias, name=f"norm{layer}")
+            return norm(x, train=train)
+        if not self.bias:
+            return x
+        shape = (x.shape[-1] // self.rotations,)
+        bias = self.param(f"bias{layer}", nn.initializers.zeros, shape)
+        # In float32, so that the sum that is its gradient is float32 as well.
+        return (x.astype(jnp.float32) + jnp.tile(bias, self.rotations)).astype(x.dtype)
+
+    @property
+    def maps(self) -> int:
+        """Feature maps of the last layer."""
+        return self._of("channels", self.layers - 1) * self.rotations
+
+    def _of(self, option: str, layer: int) -> Any:
+        """The value of an option in a layer."""
+        value = getattr(self, option)
+        if not isinstance(value, tuple):
+            return value
+        if not value:
+            raise ValueError(f"expected at least one value of {option}, got {value}")
+        return value[min(layer, len(value) - 1)]
+
+    def _kernel_size(self, layer: int) -> tuple[int, int]:
+        """Rows and columns of a layer's kernels."""
+        size = self._of("kernel", layer)
+        return size if isinstance(size, tuple) else (size, size)
+
+    def _padding(self, layer: int) -> conv.Padding:
+        padding, dilation = self._of("padding", layer), self._of("dilation", layer)
+        if padding == "valid":
+            return conv.VALID
+        if padding == "same":
+            rows, columns = (((k - 1) * dilation + 1) // 2 for k in self._kernel_size(layer))
+            return rows, columns
+        if isinstance(padding, str):
+            raise ValueError(f"expected a padding of 'valid', 'same' or numbers, got {padding!r}")
+        return padding if isinstance(padding, tuple) else (padding, padding)
+
+    def _space(self, layer: int) -> dict[str, Any]:
+        """Options of a layer's convolution in space."""
+        return {
+            "padding": self._padding(layer),
+            "stride": self._of("stride", layer),
+            "dilation": self._of("dilation", layer),
+        }
+
+    def _space_kernel(self, name: str, layer: int, c_in: int) -> Array:
+        """A layer's kernel over pixels, [K L c_in D], from the parameters called ``name``."""
+        size, channels = self._kernel_size(layer), self._of("channels", layer)
+        if self.basis == "pixels":
+            return self.param(name, nn.initializers.lecun_normal(), (*size, c_in, channels))
+        shape = (len(hermite.modes(size[0])), c_in, channels)
+        return self._pixels(self.param(name, hermite.smooth_normal(size[0]), shape), layer)
+
+    def _pixels(self, kernel: Array, layer: int) -> Array:
+        """Parameters of a kernel in the core's basis as pixels: [K L C D], in all rotations."""
+        if self.basis == "pixels":
+            return kernel
+        return hermite.filters(
+            kernel,
+            size=self._kernel_size(layer)[0],
+            n_rotations=self.rotations,
+            roll_inputs=layer > 0,
+        )
+
+    def _convolve_frames(self, x: Array, planes: Array | None, kernel: Array, layer: int) -> Array:
+        """Convolve every frame, [B T h w C] with kernel [K L C+P D]: [B T h' w' D]."""
+        c = x.shape[-1]
+        y = conv.conv2d(x, kernel[:, :, :c], **self._space(layer))
+        if planes is None:
+            return y
+        options = self._space(layer)
+        return y + conv.conv2d_constant(planes, kernel[:, :, c:], x.shape[2:4], **options)
+
+
+def inputs(x: Array, planes: Array | None) -> int:
+    """Channels of a convolution over maps [B T h w C] and planes [B T P]."""
+    return x.shape[-1] + (0 if planes is None else planes.shape[-1])

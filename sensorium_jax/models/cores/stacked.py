@@ -1,0 +1,44 @@
+"""Stacked convolutions over single frames."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from sensorium_jax.models.cores.layered import LayeredCore, inputs
+from sensorium_jax.models.nn import penalties
+from sensorium_jax.types import Array, PyTree
+
+
+class Stacked2D(LayeredCore):
+    """Layers of 2D convolutions over single frames ("Stacked2dCore" in neuralpredictors).
+
+    With ``recurrence=ConvGRU(kernel=7)`` it is the GRU model of the starter kit's
+    ``models_demo.ipynb``; without recurrence it sees one frame at a time.
+
+    Attributes, besides those of ``LayeredCore``:
+        gamma_input: weight of the roughness of the first layer's filters in the penalty.
+        gamma_hidden: weight of the group sparsity of the others'.
+    """
+
+    gamma_input: float = 500.0
+    gamma_hidden: float = 500_000.0
+
+    warmup_frames = 0
+
+    def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
+        kernel = self._space_kernel(f"kernel{layer}", layer, inputs(x, planes))
+        return self._convolve_frames(x, planes, kernel, layer)
+
+    def filters(self, weights: PyTree, layer: int) -> Array:
+        """The kernels of a layer: [K L C D]."""
+        return self._pixels(weights[f"kernel{layer}"], layer)
+
+    def spatial_filters(self, weights: PyTree) -> Array:
+        """What the first layer makes of the video: [K L D]."""
+        return self.filters(weights, 0)[:, :, 0]
+
+    def penalty(self, weights: PyTree) -> Array:
+        """Smooth input filters and few hidden ones, summed with their gammas: -> []."""
+        smooth = self.gamma_input * self.smoothness(self.filters(weights, 0))
+        hidden = [penalties.group_sparsity(self.filters(weights, i)) for i in range(1, self.layers)]
+        return smooth + self.gamma_hidden * jnp.mean(jnp.stack(hidden)) if hidden else smooth

@@ -1,0 +1,128 @@
+"""Prediction for films that come in pieces: in real time, or too long to be held at once."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax.errors import UserError
+from sensorium_jax.models.inputs import mute_signals, normalise_inputs, response_std
+from sensorium_jax.models.model import Model, compute_features, compute_rate
+from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistics
+
+
+class Carry(NamedTuple):
+    """What ``step`` must know of the frames before."""
+
+    frames: tuple[Array, Array, Array]  # normalised inputs [S B <=W ...] that kernels reach back to
+    core: PyTree  # states of recurrences; empty before the first
+
+
+def step(
+    model: Model,
+    params: Params,
+    carry: Carry | None,
+    batch: Batch,
+    neurons: Neurons,
+    statistics: Statistics,
+) -> tuple[Array, Carry]:
+    """``apply`` to films that come in pieces: predictions of the whole, piece by piece.
+
+    Args:
+        model: what to compute.
+        params: its weights and running statistics.
+        carry: of the piece before; None at the start.
+        batch: the next frames of every film, one or more.
+        neurons: of the same sessions.
+        statistics: of the same sessions.
+
+    Returns:
+        Rate [S B T' N] of the new frames, without those of the warm-up; and the carry for the
+        piece that follows.
+    """
+    inputs = normalise_inputs(batch, statistics)
+    inputs = (inputs[0], *mute_signals(*inputs[1:], model.without))
+    if carry is not None:
+        inputs = tuple(jnp.concatenate(x, axis=2) for x in zip(carry.frames, inputs, strict=True))
+    seen, reach = inputs[0].shape[2], model.core.warmup_frames
+    kept = tuple(x[:, :, max(0, seen - reach) :] for x in inputs)
+    states = {} if carry is None else carry.core
+    if seen <= reach:
+        none = jnp.zeros((*inputs[0].shape[:2], 0, neurons.mask.shape[1]))
+        return none, Carry(kept, states)
+    keys = jax.random.split(jax.random.key(0), inputs[0].shape[0])
+    run = functools.partial(compute_features, model, params, train=False, mutable=["carry"])
+    features, states = run(*inputs, keys, carry=states)
+    rate = compute_rate(model, params, features, *inputs[1:], neurons, keys, train=False)
+    return rate, Carry(kept, dict(states))
+
+
+class Stream:
+    """One mouse that watches one film, from its first frame on.
+
+    However the film is cut into pieces, the predictions together are those of the whole: what
+    recurrences know, and the frames that kernels reach back to, are carried along. Pieces of one
+    length share a compiled program.
+    """
+
+    def __init__(self, model: Model, params: Params, neurons: Neurons, statistics: Statistics):
+        """Weights, neurons and statistics are those of one session; its axis is kept."""
+        self._model, self._params = model, params
+        self._neurons, self._statistics = neurons, statistics
+        self._carry: Carry | None = None
+        self._frames = 0
+
+    def predict(
+        self, video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray
+    ) -> np.ndarray:
+        """Predict responses to the next T frames.
+
+        Args:
+            video: [T H W] grey levels 0..255.
+            behavior: [T 2] pupil size and running speed, as recorded.
+            pupil_center: [T 2] x and y, as recorded.
+
+        Returns:
+            [T' N] expected responses, in the recording's own unit. T' is T but for the first
+            frames of the film, of which the model's warm-up has none.
+
+        Raises:
+            UserError: arrays of other shapes.
+        """
+        check_film(video, behavior, pupil_center)
+        frames = len(video)
+        batch = Batch(
+            *(np.asarray(x)[None, None] for x in (video, behavior, pupil_center)),
+            response=np.zeros((1, 1, frames, 0), np.float32),
+            first_frame=np.full((1, 1), self._frames, np.int32),
+            frame_mask=np.ones((1, 1, frames), bool),
+        )
+        rest = self._params, self._carry, batch, self._neurons, self._statistics
+        response, self._carry = _step(self._model, *rest)
+        self._frames += frames
+        return np.asarray(response)[:, np.asarray(self._neurons.mask[0])]
+
+
+def check_film(video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray) -> None:
+    """Raise ``UserError`` unless they are [T H W], [T 2] and [T 2]."""
+    frames = len(video)
+    for name, x, shape in (
+        ("video", video, (frames, protocol.HEIGHT, protocol.WIDTH)),
+        ("behavior", behavior, (frames, 2)),
+        ("pupil_center", pupil_center, (frames, 2)),
+    ):
+        if np.shape(x) != shape:
+            raise UserError(f"expected {name} of shape {shape}, got {np.shape(x)}")
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _step(model, params, carry, batch, neurons, statistics):
+    rate, carry = step(model, params, carry, batch, neurons, statistics)
+    std = response_std(batch, statistics)
+    std = jnp.broadcast_to(std, (*batch.video.shape[:3], std.shape[-1]))
+    return (rate * std[:, :, std.shape[2] - rate.shape[2] :])[0, 0], carry

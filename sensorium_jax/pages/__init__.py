@@ -1,0 +1,1 @@
+"""All there is to look at: pages, figures, tables and bars in the terminal."""

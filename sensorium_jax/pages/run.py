@@ -1,0 +1,182 @@
+"""``report.html``: all there is to see of a scored run, on one page that needs nothing else."""
+
+from __future__ import annotations
+
+import html
+import json
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax._version import __version__
+from sensorium_jax.pages import figures, page
+from sensorium_jax.pages.sections import report_sections
+from sensorium_jax.runs.ensembles import Ensemble
+from sensorium_jax.runs.run import Run
+from sensorium_jax.scores.report import Report
+
+NAME = "report.html"
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "tensorstore", "grain", "numpy")
+
+
+def write(path: Path, trained: Ensemble, report: Report, *, logs: list[Path]) -> None:
+    """Write the page.
+
+    Args:
+        path: of the page.
+        trained: what was scored; of several members, filters and positions are the first's.
+        report: its scores.
+        logs: ``metrics.jsonl`` of each member.
+    """
+    title = path.resolve().parent.name
+    sections = [f"<h1>{html.escape(title)}</h1>", *_verdict(report), *report_sections(report)]
+    sections += _curves(logs)
+    sections += _neurons(trained, report)
+    sections += _core(trained.runs[0])
+    sections += _card(trained, logs)
+    page.write(path, title, *sections)
+
+
+def _verdict(report: Report) -> Iterator[str]:
+    if report.simulated:
+        yield '<p class="banner">Simulated mice: nothing on this page is about real ones.</p>'
+    tier = protocol.ORACLE if report.select(protocol.ORACLE) else report.rows()[0][0]
+    low, high = report.interval(tier)
+    text = (
+        f"Single-trial correlation on {tier}: {report.by_neuron(tier):.3f}, 95 % interval "
+        f"{low:.3f} to {high:.3f} over clips and neurons"
+    )
+    ceiling = report.by_neuron(tier, field="single_trial_ceiling")
+    if ceiling > 0:
+        text += f"; {report.by_neuron(tier) / ceiling:.0%} of what the true rate scores"
+    yield f"<p><strong>{html.escape(text)}.</strong></p>"
+
+
+def _curves(logs: list[Path]) -> Iterator[str]:
+    yield "<h2>Training</h2>"
+    for path in logs:
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        member = f" Member {path.parent.name}." if len(logs) > 1 else ""
+        yield page.figure(figures.learning_curves(records), f"Loss and oracle score.{member}")
+
+
+def _neurons(trained: Ensemble, report: Report) -> Iterator[str]:
+    """Traces, and maps of the neurons of the mice that were scored on the first tier."""
+    tier = report.rows()[0][0]
+    chosen = report.select(tier)
+    recordings = trained.recordings
+    sessions = [recordings.session_names.index(s.session) for s in chosen]
+    names = [protocol.short_name(s.session) for s in chosen]
+    values = [s.values() for s in chosen]
+
+    yield f"<h2>Neurons on {tier}</h2>"
+    example = chosen[0].example
+    caption = (
+        f"Best, median and worst neuron of {names[0]} on the clip {example.clip}: mean over "
+        f"{example.repeats} repeats, shaded the responses' standard deviation. Frames before "
+        "50 are not scored."
+    )
+    yield page.figure(figures.traces(chosen[0]), caption)
+    masks = [recordings.neurons.mask[s] for s in sessions]
+    cortex = [
+        np.asarray(recordings.neurons.position_um[s][mask, :2])
+        for s, mask in zip(sessions, masks, strict=True)
+    ]
+    caption = "Correlation of every neuron at its place on the cortex, from above."
+    yield page.figure(figures.maps(names, cortex, values, unit="um"), caption)
+    positions = _positions(trained.runs[0])
+    if positions is not None:
+        read = [positions[s][mask] for s, mask in zip(sessions, masks, strict=True)]
+        drawn = figures.maps(names, read, values, unit="map half-widths", limits=(-1.1, 1.1))
+        yield page.figure(drawn, "Where on the feature map every neuron reads, before gaze shifts.")
+
+
+def _positions(run: Run) -> np.ndarray | None:
+    """Where each neuron reads, (x, y) in -1..1: [S N 2]; None for a readout without positions."""
+    readout, weights = run.experiment.model.readout, run.params.weights["readout"]
+    if not readout.takes_shift:
+        return None
+    features = np.zeros((1, 1, 2, 2, weights["features"].shape[2]), np.float32)  # say nothing
+
+    def of_session(weights, neurons):
+        _, kept = readout.apply(
+            {"params": weights}, features, neurons, None, train=False, mutable=["intermediates"]
+        )
+        return kept["intermediates"]["position"][0]
+
+    return np.asarray(jax.jit(jax.vmap(of_session))(weights, run.recordings.neurons))
+
+
+def _core(run: Run) -> Iterator[str]:
+    kernels = run.experiment.model.core.spatial_filters(run.params.weights["core"])
+    yield "<h2>First layer</h2>"
+    caption = "Filters of the video (at most 64), red and blue of opposite sign."
+    yield page.figure(figures.filters(np.asarray(kernels)), caption)
+
+
+def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
+    """Model card and environment."""
+    run = trained.runs[0]
+    e, model = run.experiment, run.experiment.model
+    recordings = trained.recordings
+    sessions = range(len(recordings.session_names))
+    parameters = sum(x.size for x in jax.tree.leaves(run.params.weights))
+    trials = sum(len(recordings.rows(s, protocol.TRAIN)) for s in sessions)
+    members = f"{len(trained.runs)} of these, averaged" if len(trained.runs) > 1 else "one model"
+    yield "<h2>Model card</h2>"
+    yield page.table(
+        ("", ""),
+        [
+            ("core", f"{type(model.core).__name__}, {model.core.maps} maps"),
+            ("readout", type(model.readout).__name__),
+            ("shifter", type(model.shifter).__name__ if model.shifter else "none"),
+            ("weights", f"{parameters:,} ({members})"),
+            ("mice", str(len(sessions))),
+            ("neurons", f"{int(np.sum(recordings.neurons.mask)):,}"),
+            ("training trials", f"{trials:,}"),
+            ("normalisation", e.data.statistics),
+            ("at most", f"{e.max_epochs} epochs of {e.epoch_steps} steps"),
+            ("seed", str(e.seed)),
+        ],
+    )
+    yield (
+        "<p>Made to predict responses of these neurons to other films of the kinds shown. A new "
+        "mouse needs a readout of its own. Weights are those best on the oracle tier, so scores on "
+        "it are slightly optimistic; the intervals do not count other seeds or mice.</p>"
+    )
+    yield "<h2>Environment</h2>"
+    device = jax.devices()[0]
+    rows = [
+        ("sensorium_jax", __version__),
+        *((name, version(name)) for name in PACKAGES),
+        ("Python", platform.python_version()),
+        ("device", f"{len(jax.devices())} x {device.device_kind} ({device.platform})"),
+        ("peak memory of the process that wrote this", f"{_peak_bytes() / 2**30:.1f} GiB"),
+    ]
+    frames = len(sessions) * e.data.trials * e.data.frames
+    for path in logs:
+        speed = _speed(path)
+        if speed:
+            rows.append(("training", f"{speed * frames:,.0f} frames/s"))
+    yield page.table(("", ""), rows)
+
+
+def _speed(path: Path) -> float | None:
+    """Steps per second, the median between neighbouring lines of a log: without interruptions."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    step, time = (np.array([r[name] for r in records]) for name in ("step", "time"))
+    moved = np.diff(step) > 0
+    seconds = np.diff(time)[moved] / np.diff(step)[moved]
+    return float(1 / np.median(seconds)) if len(seconds) and np.median(seconds) > 0 else None
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

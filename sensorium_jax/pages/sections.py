@@ -1,0 +1,28 @@
+"""The parts of a page that show a report."""
+
+from __future__ import annotations
+
+import html
+
+from sensorium_jax.pages import figures, page
+from sensorium_jax.scores.report import Report
+
+
+def report_page(report: Report) -> str:
+    """A page of its own: tables and figures of a report, as HTML."""
+    return page.render("Scores", "<h1>Scores</h1>", *report_sections(report))
+
+
+def report_sections(report: Report) -> list[str]:
+    """HTML fragments: scores and intervals, mice, distributions over neurons."""
+    if not report.scores:
+        return [f"<p>Nothing was scored. {html.escape(report.caption())}</p>"]
+    return [
+        "<h2>Scores</h2>",
+        page.figure(figures.scores(report), figures.scores_caption(report)),
+        report.tier_table()._repr_html_(),
+        "<h2>By mouse</h2>",
+        report.mouse_table()._repr_html_(),
+        "<h2>Neurons</h2>",
+        page.figure(figures.histograms(report), "Single-trial correlation of every neuron."),
+    ]

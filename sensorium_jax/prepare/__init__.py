@@ -1,0 +1,1 @@
+"""Recordings into a store: fetch, read, label, convert, examine."""

@@ -1,0 +1,292 @@
+"""Fetch recordings of the SENSORIUM 2023 release, and unzip them."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import http.client
+import shutil
+import stat
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from sensorium_jax import protocol
+from sensorium_jax.errors import UserError, is_full_disk
+from sensorium_jax.files import read_json, write_json
+from sensorium_jax.prepare.raw import TIERS_FILE
+
+SERVER = "https://gin.g-node.org"
+# Of the new and of the old mice: the dataset's page, lRomul/sensorium and ViV1T-closed-loop.
+REPOSITORIES = "pollytur/sensorium_2023_dataset", "pollytur/Sensorium2023Data"
+LICENCE = """The recordings are the work of the SENSORIUM 2023 organisers, under the licence
+CC BY-NC-ND 4.0 (https://creativecommons.org/licenses/by-nc-nd/4.0): share them with attribution,
+not for commerce, and not changed. (Stated in appendix A.8 of the competition's retrospective, which
+is to be cited: https://arxiv.org/abs/2407.09100.)"""
+# Zips of the new mice in GB, and their SHA-256 as measured by somebody who fetched them: the
+# organisers published neither, so another sum is a reason to look, not an error.
+ZIP_GB = {"F": 9.5, "G": 8.9, "H": 9.9, "I": 9.7, "J": 10.0}
+SHA256 = {
+    "F": "24da060fe55e060f8aa67d5c23c04a5d9868f84487eba05a4daa24e8c722dba0",
+    "G": "937a7046e911782c65011b51bb489798f93c7879bfcb2e318ccf62174f7e2dda",
+    "H": "860592ab060d40a03be0c270da19a26cf63f751d31b1588ba99b89ff8e55171c",
+    "I": "be7c9661aa652efbe00005b15b32a5cb4a8862a999dfcaa4bb99f9dec6457ddb",
+    "J": "fcbbaa6c714a0e8f77f3cfaf50f435232036b21391cae998f336ac6b38b73516",
+}
+UNZIPPED_GB = {"new": 94 / 5, "old": 49 / 5}  # a mouse: float64 and float32 arrays
+MOST_UNZIPPED_BYTES = 60 * 10**9  # three times the largest mouse: more is a zip bomb
+BLOCK_BYTES = 2**20
+TIMEOUT_S = 60
+RETRY_AFTER_S = (1, 4, 16)
+SAME_COMMAND = "the same command resumes where it stopped"
+OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all
+OnMouseBytes = Callable[[str, str, int, int | None], None]  # mouse, what is done, bytes, in all
+
+
+class Mouse(NamedTuple):
+    """A mouse to fetch."""
+
+    letter: str
+    session: str
+    url: str
+
+    @property
+    def set(self) -> str:
+        """The "new" mice's test responses are withheld, the "old" ones' are not."""
+        return "new" if self.letter in protocol.NEW_MICE else "old"
+
+    @property
+    def unzipped_gb(self) -> float:
+        """Size of its folder."""
+        return UNZIPPED_GB[self.set]
+
+
+def fetch_mouse(
+    mouse: Mouse,
+    out: Path,
+    *,
+    on_bytes: OnMouseBytes = lambda letter, what, done, total: None,
+    keep_zip: bool = False,
+) -> str | None:
+    """Fetch, check and unzip one mouse, and record in ``out/manifest.json`` where it came from.
+
+    Returns:
+        What is odd about the file, or None.
+
+    Raises:
+        UserError: as ``fetch`` and ``unzip``.
+    """
+    path = out / f"{mouse.session}.zip"
+
+    def told(what: str) -> OnBytes:
+        return lambda done, total: on_bytes(mouse.letter, what, done, total)
+
+    if not path.exists():
+        fetch(mouse.url, path, on_bytes=told("fetching"))
+    digest = sha256(path, on_bytes=told("checking"))
+    size = path.stat().st_size
+    unzip(path, out / mouse.session, on_bytes=told("unzipping"))
+    measured = SHA256.get(mouse.letter)
+    record = {
+        "url": mouse.url,
+        "bytes": size,
+        "sha256": digest,
+        "sha256_of_somebody_else": measured,
+        "fetched": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    manifest = out / "manifest.json"
+    records = read_json(manifest, advice="remove it") if manifest.exists() else {}
+    write_json(manifest, records | {mouse.session: record})
+    if not keep_zip:
+        path.unlink()
+    if measured in (None, digest):
+        return None
+    return (
+        f"{path.name} has the SHA-256 {digest}, not {measured}, which somebody who fetched it "
+        "measured (the organisers published none): it may have been replaced"
+    )
+
+
+# --- fetching -----------------------------------------------------------------------------------
+
+
+def fetch(url: str, path: Path, *, on_bytes: OnBytes = lambda done, total: None) -> None:
+    """Fetch a file, going on from ``<path>.partial`` if there is one.
+
+    Raises:
+        UserError: no such server or file, a full disk, or a connection that keeps breaking off.
+    """
+    for wait in (*RETRY_AFTER_S, None):
+        try:
+            _fetch_rest(url, path, on_bytes)
+            return
+        except urllib.error.HTTPError as error:
+            if error.code < 500 or wait is None:
+                raise UserError(
+                    f"expected {url}, the server says {error.code} ({error.reason}); check the "
+                    "address in a browser, or name a mirror with --server"
+                ) from None
+        except (OSError, http.client.HTTPException) as error:
+            if is_full_disk(error):
+                raise
+            if wait is None:
+                raise UserError(
+                    f"the connection to {url} broke off ({error or type(error).__name__}); "
+                    f"{SAME_COMMAND}"
+                ) from None
+        time.sleep(wait)
+
+
+def _fetch_rest(url: str, path: Path, on_bytes: OnBytes) -> None:
+    partial, tag = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.etag")
+    done = partial.stat().st_size if partial.exists() and tag.exists() else 0
+    request = urllib.request.Request(url)
+    if done:  # the rest, if the file is still the same; else all of it
+        request.add_header("Range", f"bytes={done}-")
+        request.add_header("If-Range", tag.read_text())
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not done:
+            raise
+        if error.headers["Content-Range"] == f"bytes */{done}":  # killed before the renaming
+            partial.replace(path)
+            tag.unlink()
+            return
+        partial.unlink()
+        raise ConnectionError("what was there is longer than the file") from None
+    with response:
+        if response.status != 206:
+            done = 0
+        left = int(response.headers["Content-Length"] or 0)
+        total = done + left if left else None
+        _check_space(path.parent, left, f"the zip {path.name}")
+        tag.write_text(response.headers["ETag"] or response.headers["Last-Modified"] or "")
+        if not tag.read_text():
+            tag.unlink()  # nothing to tell versions by: never resumed
+        with partial.open("ab" if done else "wb") as file:
+            while block := response.read(BLOCK_BYTES):
+                file.write(block)
+                done += len(block)
+                on_bytes(done, total)
+    if total is not None and done != total:
+        raise ConnectionError(f"expected {total} bytes, got {done}")
+    partial.replace(path)
+    tag.unlink(missing_ok=True)
+
+
+def sha256(path: Path, *, on_bytes: OnBytes = lambda done, total: None) -> str:
+    """Of a file."""
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            done += len(block)
+            on_bytes(done, total)
+    return digest.hexdigest()
+
+
+# --- unzipping ----------------------------------------------------------------------------------
+
+
+def unzip(path: Path, folder: Path, *, on_bytes: OnBytes = lambda done, total: None) -> None:
+    """Unzip one session to ``folder``, whole or not at all.
+
+    The session's files may lie in a folder of the zip. What macOS left there is not taken along.
+
+    Raises:
+        UserError: a damaged zip (moved aside, to be fetched again), files that would land outside
+            of the folder, far too much data, no session, or a full disk.
+    """
+    beside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _members(archive, path)
+            total = sum(info.file_size for info, _ in members)
+            if total > MOST_UNZIPPED_BYTES:
+                raise UserError(
+                    f"expected at most {MOST_UNZIPPED_BYTES / 1e9:.0f} GB in {path}, it says "
+                    f"{total / 1e9:.0f} GB: not a recording; delete it"
+                )
+            _check_space(folder.parent, total, f"the files of {path.name}")
+            done = 0
+            for info, name in members:
+                target = beside / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file, BLOCK_BYTES)
+                done += info.file_size
+                on_bytes(done, total)
+        beside.rename(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        raise UserError(
+            f"expected a sound zip at {path}, found damage ({error}); it is now {aside.name}, and "
+            "the same command fetches it again"
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _members(archive: zipfile.ZipFile, path: Path) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    """Files of the session, and their names in its folder."""
+    infos = [info for info in archive.infolist() if not info.is_dir() and not _leaving(info)]
+    for info in infos:
+        name = PurePosixPath(info.filename.replace("\\", "/"))
+        link = stat.S_ISLNK(info.external_attr >> 16)
+        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or link:
+            raise UserError(
+                f"expected files of a recording in {path}, found {info.filename!r}, which would "
+                "land elsewhere: nothing was unzipped; delete the zip"
+            )
+    tops = [i.filename.removesuffix(TIERS_FILE) for i in infos if i.filename.endswith(TIERS_FILE)]
+    if len(tops) != 1:
+        raise UserError(
+            f"expected one session (with {TIERS_FILE}) in {path}, found {len(tops)}; delete the zip"
+        )
+    inside = [info for info in infos if info.filename.startswith(tops[0])]
+    return [(info, PurePosixPath(info.filename.removeprefix(tops[0]))) for info in inside]
+
+
+def _leaving(info: zipfile.ZipInfo) -> bool:
+    """Whether macOS left it there."""
+    parts = PurePosixPath(info.filename).parts
+    return "__MACOSX" in parts or parts[-1] == ".DS_Store"
+
+
+def _check_space(folder: Path, needed: int, what: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"expected {needed / 1e9:.1f} GB free in {folder} for {what}, found {free / 1e9:.1f}; "
+            f"free some, and {SAME_COMMAND}"
+        )
+
+
+# --- what there is ------------------------------------------------------------------------------
+
+
+def choose_mice(letters: str, server: str) -> list[Mouse]:
+    """The mice that letters such as "A,F" name.
+
+    Raises:
+        UserError: another letter, or none.
+    """
+    chosen = [letter.strip().upper() for letter in letters.split(",") if letter.strip()]
+    unknown = [letter for letter in chosen if letter not in protocol.SESSIONS]
+    if unknown or not chosen:
+        known = ", ".join(protocol.SESSIONS)
+        raise UserError(f"expected mice of {known}, got {', '.join(unknown) or 'none'}")
+    return [
+        Mouse(letter, session, f"{server}/{repository}/raw/master/{session}.zip")
+        for letter in dict.fromkeys(chosen)
+        for session in [protocol.SESSIONS[letter]]
+        for repository in [REPOSITORIES[letter not in protocol.NEW_MICE]]
+    ]

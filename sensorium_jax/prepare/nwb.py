@@ -1,0 +1,289 @@
+"""One NWB file (Neurodata Without Borders) as a recording.
+
+What is read, and what a file must hold:
+
+    an ImageSeries [frames H W] or [frames H W colours]   the film, grey levels 0 to 255
+    a RoiResponseSeries [time ROIs]                       the responses
+    the table ``trials``: start_time, stop_time, tier     see ``protocol.TIERS``
+    TimeSeries [time], or [time 2] for the gaze           pupil size, running speed, pupil centre
+
+Each has its own clock; trials are put on the benchmark's grid of 30 Hz. A frame shows the image
+that was on the screen at its time; all else is interpolated linearly. Images are averaged over
+areas to 36 x 64 and rounded to grey levels. Behaviour that a file lacks is zero. ROIs lie at the
+columns x, y, z of their table, or at the centroid of their mask, or all at the origin.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax.data.format import Trial
+from sensorium_jax.errors import UserError
+from sensorium_jax.prepare.recording import RawTrial
+from sensorium_jax.prepare.screen import average_areas
+
+ASPECT_TOLERANCE = 0.02  # of width over height
+NEEDS = "reading NWB needs pynwb; install it with: pip install 'sensorium_jax[nwb]'"
+
+
+class Names(NamedTuple):
+    """Which objects of the file to read; None takes the only one of its kind."""
+
+    stimulus: str | None = None
+    response: str | None = None
+    pupil_size: str | None = None
+    running_speed: str | None = None
+    pupil_center: str | None = None
+    tier: str = "tier"  # column of the trial table
+
+
+class NwbSession:
+    """A session in an NWB file; see ``recording.Recording``."""
+
+    simulated = False
+
+    def __init__(self, path: Path, names: Names = Names()):  # noqa: B008 - immutable
+        self.source, self.name = path, path.stem
+        self._file = _open(path)
+        self._film = self._find("ImageSeries", names.stimulus, "stimulus")
+        self._response = self._find("RoiResponseSeries", names.response, "response")
+        behavior = (names.pupil_size, names.running_speed, names.pupil_center)
+        self._behavior = [n and self._find("TimeSeries", n, "behaviour") for n in behavior]
+        self._check_shapes()
+        self._start, self._stop, self.tiers = self._trials(names.tier)
+        self.numbers = np.flatnonzero(self.tiers != protocol.MISSING)
+        self.unit_ids = np.asarray(self._rois().id[:])[self._roi_rows()].astype(np.int64)
+        self.position_um = self._positions()
+        lengths = (self._stop - self._start)[self.numbers] * protocol.FRAME_RATE_HZ
+        self.frames = int(np.floor(lengths.max(initial=0) + 1e-6))
+
+    def read(self, number: int) -> RawTrial:
+        """One trial, by its row of the trial table.
+
+        Raises:
+            UserError: it lasts beyond the film, the responses or the behaviour, or they have holes.
+        """
+        seconds = self._stop[number] - self._start[number]
+        frames = int(np.floor(seconds * protocol.FRAME_RATE_HZ + 1e-6))
+        at = self._start[number] + np.arange(frames) / protocol.FRAME_RATE_HZ
+        where = f"trial {number} of {self.source}"
+        if not frames:
+            raise UserError(f"expected frames in {where}, found {seconds:g} s; correct its times")
+        size, speed, gaze = (
+            np.zeros((frames, 1 + (i == 2))) if series is None else _at(series, at, where)
+            for i, series in enumerate(self._behavior)
+        )
+        trial = Trial(
+            video=_images(self._film, at, where),
+            behavior=np.concatenate([size, speed], axis=1),
+            pupil_center=gaze,
+            response=_at(self._response, at, where),
+        )
+        for name, x in trial._asdict().items():
+            if not np.isfinite(x).all():
+                raise UserError(
+                    f"expected numbers in the {name} of {where}, found NaN or infinity; give it "
+                    f"the tier {protocol.MISSING!r} to leave it out"
+                )
+        labelled = bool(trial.response.any())
+        return RawTrial(Trial(*(_stored(x) for x in trial)), labelled)
+
+    def read_rate(self, number: int, frames: int) -> np.ndarray:
+        """Only simulated mice have one."""
+        raise NotImplementedError
+
+    def released(self) -> dict[str, np.ndarray]:
+        """NWB files bring no statistics."""
+        return {}
+
+    def types(self) -> dict[str, str]:
+        """Type of the recorded numbers of every field."""
+        behavior = {str(s.data.dtype) for s in self._behavior if s is not None}
+        return {
+            "video": str(self._film.data.dtype),
+            "response": str(self._response.data.dtype),
+            "behavior": "/".join(sorted(behavior)) or "none",
+            "pupil_center": "/".join(sorted(behavior)) or "none",
+        }
+
+    def notes(self) -> list[str]:
+        """What the file lacks, and what was put in its place."""
+        said = []
+        for series, what in zip(
+            self._behavior, ("pupil size", "running speed", "pupil centre"), strict=True
+        ):
+            if series is None:
+                said.append(f"no {what} named: zeros")
+        if not self.position_um.any():
+            said.append("no places of the ROIs: all at the origin")
+        return said
+
+    def _find(self, kind: str, name: str | None, what: str) -> Any:
+        """The series of a kind, by name, or the only one."""
+        import pynwb
+
+        kinds = {
+            "ImageSeries": pynwb.image.ImageSeries,
+            "RoiResponseSeries": pynwb.ophys.RoiResponseSeries,
+            "TimeSeries": pynwb.TimeSeries,
+        }
+        found = {o.name: o for o in self._file.objects.values() if isinstance(o, kinds[kind])}
+        if name is None and len(found) == 1:
+            return next(iter(found.values()))
+        there = ", ".join(sorted(found)) or "none"
+        if name is None:
+            raise UserError(
+                f"expected one {kind} in {self.source}, found {len(found)} ({there}); "
+                + (f"name one with --{what}" if found else "it cannot be converted without")
+            )
+        if name not in found:
+            near = difflib.get_close_matches(name, found, n=1, cutoff=0.3)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {there}"
+            raise UserError(f"no {kind} {name!r} in {self.source}; {hint}")
+        return found[name]
+
+    def _check_shapes(self) -> None:
+        film, response = self._film, self._response
+        if film.external_file is not None:
+            raise UserError(
+                f"expected the images of {film.name} in {self.source}, found them in external "
+                "files; write them into the NWB file"
+            )
+        height, width = film.data.shape[1:3]
+        wanted = protocol.WIDTH / protocol.HEIGHT
+        off = abs(width / height / wanted - 1)
+        if height < protocol.HEIGHT or width < protocol.WIDTH or off > ASPECT_TOLERANCE:
+            raise UserError(
+                f"expected images of {protocol.HEIGHT} x {protocol.WIDTH} or more, at 9 : 16, in "
+                f"{film.name} of {self.source}, found {height} x {width}; crop or scale them"
+            )
+        rois = len(self._roi_rows())
+        if response.data.ndim != 2 or response.data.shape[1] != rois:
+            raise UserError(
+                f"expected responses [time ROIs] for {rois} ROIs in {response.name} of "
+                f"{self.source}, found {response.data.shape}; transpose them"
+            )
+        for series, values in zip(self._behavior, (1, 1, 2), strict=True):
+            if series is not None and np.prod(series.data.shape[1:], dtype=int) != values:
+                raise UserError(
+                    f"expected {values} number a time in {series.name} of {self.source}, found "
+                    f"{series.data.shape[1:]}; name another series"
+                )
+
+    def _trials(self, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Start and end [n] in seconds, and tier, of every trial."""
+        table = self._file.trials
+        if table is None or not len(table):
+            raise UserError(f"expected a table of trials in {self.source}, found none")
+        if column not in table.colnames:
+            raise UserError(
+                f"expected a column {column!r} of tiers in the trials of {self.source}, found "
+                f"{', '.join(table.colnames)}; add it, or name it with --tier"
+            )
+        tiers = np.asarray(table[column][:]).astype(str)
+        unknown = set(tiers) - {*protocol.TIERS, protocol.MISSING}
+        if unknown:
+            raise UserError(
+                f"expected the tiers {', '.join(protocol.TIERS)} or {protocol.MISSING} in the "
+                f"trials of {self.source}, found {', '.join(sorted(unknown))}; rename them"
+            )
+        start, stop = (np.asarray(table[name][:], float) for name in ("start_time", "stop_time"))
+        return start, stop, tiers
+
+    def _rois(self) -> Any:
+        return self._response.rois.table
+
+    def _roi_rows(self) -> np.ndarray:
+        return np.asarray(self._response.rois.data[:])
+
+    def _positions(self) -> np.ndarray:
+        """Places of the ROIs [N 3]."""
+        table, rows = self._rois(), self._roi_rows()
+        if {"x", "y"} <= set(table.colnames):
+            columns = [np.asarray(table[c][:], float)[rows] for c in ("x", "y")]
+            z = np.asarray(table["z"][:], float)[rows] if "z" in table.colnames else 0 * columns[0]
+            return np.stack([*columns, z], axis=1)
+        if "image_mask" in table.colnames:
+            return np.array([_centroid(table["image_mask"][int(row)]) for row in rows])
+        if "pixel_mask" in table.colnames:
+            return np.array([_pixel_centroid(table["pixel_mask"][int(row)]) for row in rows])
+        return np.zeros((len(rows), 3))
+
+
+def _open(path: Path) -> Any:
+    try:
+        import pynwb
+    except ImportError:
+        raise UserError(NEEDS) from None
+    if not path.is_file():
+        raise UserError(f"expected an NWB file at {path}, found nothing")
+    try:
+        return pynwb.NWBHDF5IO(str(path), "r").read()
+    except Exception as error:  # h5py, hdmf and pynwb each have their own
+        raise UserError(
+            f"expected an NWB file at {path}, it cannot be read ({str(error).splitlines()[0]})"
+        ) from None
+
+
+def _times(series: Any) -> np.ndarray:
+    """Seconds of every sample."""
+    if series.timestamps is not None:
+        return np.asarray(series.timestamps[:], float)
+    return (series.starting_time or 0.0) + np.arange(len(series.data)) / series.rate
+
+
+def _inside(times: np.ndarray, at: np.ndarray, *, name: str, where: str) -> None:
+    step = np.median(np.diff(times[:100])) if len(times) > 1 else 0
+    if at[0] < times[0] - 1e-6 or at[-1] > times[-1] + step:
+        raise UserError(
+            f"expected {name} to last from {at[0]:.2f} to {at[-1]:.2f} s for {where}, found "
+            f"{times[0]:.2f} to {times[-1]:.2f} s; give that trial the tier {protocol.MISSING!r}"
+        )
+
+
+def _images(series: Any, at: np.ndarray, where: str) -> np.ndarray:
+    """What was on the screen at some times: [T 36 64]."""
+    times = _times(series)
+    _inside(times, at, name=series.name, where=where)
+    index = np.searchsorted(times, at + 1e-6, side="right") - 1
+    first = max(int(index[0]), 0)
+    images = np.asarray(series.data[first : int(index[-1]) + 1], np.float32)
+    if images.ndim == 4:
+        images = images.mean(-1)
+    shape = protocol.HEIGHT, protocol.WIDTH
+    if images.shape[1:] != shape:
+        images = np.rint(average_areas(images, shape))
+    return images[np.maximum(index, 0) - first]
+
+
+def _at(series: Any, at: np.ndarray, where: str) -> np.ndarray:
+    """A series at some times, linearly between its samples: [T values]."""
+    times = _times(series)
+    _inside(times, at, name=series.name, where=where)
+    right = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
+    first, last = int(right[0]) - 1, int(right[-1]) + 1
+    samples = np.asarray(series.data[first:last], float).reshape(last - first, -1)
+    left = right - 1
+    share = np.clip((at - times[left]) / (times[right] - times[left]), 0, 1)[:, None]
+    return (1 - share) * samples[left - first] + share * samples[right - first]
+
+
+def _stored(x: np.ndarray) -> np.ndarray:
+    x = np.ascontiguousarray(x, np.float32)
+    grey = x.ndim == 3 and (x == np.clip(np.rint(x), 0, 255)).all()
+    return x.astype(np.uint8) if grey else x
+
+
+def _centroid(mask: Any) -> tuple[float, float, float]:
+    y, x = np.nonzero(np.asarray(mask))
+    return (float(x.mean()), float(y.mean()), 0.0) if len(x) else (0.0, 0.0, 0.0)
+
+
+def _pixel_centroid(pixels: Any) -> tuple[float, float, float]:
+    xy = np.array([[pixel[0], pixel[1]] for pixel in pixels], float)
+    return (*xy.mean(0), 0.0) if len(xy) else (0.0, 0.0, 0.0)

@@ -1,0 +1,1 @@
+"""A trained model and what it belongs to: its record, weights, checkpoints, predictions."""

@@ -1,0 +1,225 @@
+"""A run: an experiment, its recording and a workdir that holds what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from sensorium_jax import models, parallel
+from sensorium_jax.data import pipeline
+from sensorium_jax.data.format import Session
+from sensorium_jax.data.recordings import Recordings, load_recordings
+from sensorium_jax.errors import UserError, hint
+from sensorium_jax.experiment import Experiment
+from sensorium_jax.experiment.records import from_record, to_record
+from sensorium_jax.files import read_json
+from sensorium_jax.models.streaming import Stream, check_film
+from sensorium_jax.runs.checkpoint import Checkpoints
+from sensorium_jax.runs.predictions import make_evaluate, make_predictions
+from sensorium_jax.runs.weights import CONFIG, TrainedModel, load_weights
+from sensorium_jax.runs.workdir import TIERS, check_neurons, read_record
+from sensorium_jax.scores.evaluate import Evaluate, Predictions, evaluate_tiers
+from sensorium_jax.scores.report import Report
+from sensorium_jax.types import OnProgress, Params
+
+PIECE_FRAMES = 300  # of a film, predicted at a time: a benchmark's clip
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model together with the recording it belongs to.
+
+    Attributes:
+        experiment: what was trained.
+        recordings: the sessions, in the order of the readouts.
+        params: the best weights.
+        mesh: devices that ``evaluate`` uses.
+    """
+
+    experiment: Experiment
+    recordings: Recordings
+    params: Params
+    mesh: Mesh
+
+    def export(self, folder: str | Path) -> None:
+        """Write the best weights as ``weights.safetensors`` and ``config.json``.
+
+        ``load_weights`` opens them with neither orbax nor the recording.
+
+        Raises:
+            UserError: the folder holds files already.
+        """
+        host = jax.tree.map(np.asarray, (self.params, self.recordings.neurons))
+        sessions = self.recordings.session_names
+        trained = TrainedModel(self.experiment.model, *host, sessions)
+        trained.save(folder, experiment=to_record(self.experiment))
+
+    @functools.cached_property
+    def evaluate(self) -> Evaluate:
+        """``evaluate(params, split) -> Report`` on these recordings."""
+        return self._make(make_evaluate)
+
+    @functools.cached_property
+    def predictions(self) -> Predictions:
+        """``predictions(params, split)``, trial by trial."""
+        return self._make(make_predictions)
+
+    def _make(self, function: Callable) -> Any:
+        e = self.experiment
+        options = {"statistics": e.data.statistics, "trials": e.evaluation_trials}
+        return function(e.model, self.recordings, mesh=self.mesh, **options)
+
+    def evaluate_all(self, *, on_progress: OnProgress = lambda what, done, total: None) -> Report:
+        """Score the best weights on every evaluation tier that has public responses."""
+        return evaluate_tiers(self.evaluate, self.params, self.recordings, on_progress=on_progress)
+
+    def session(self, name: str | None = None) -> Session:
+        """A mouse by name; without one, the only mouse.
+
+        Raises:
+            UserError: no such mouse, or none named of several.
+        """
+        names = self.recordings.session_names
+        if name is None and len(names) == 1:
+            return self.recordings.sessions[0]
+        if name not in names:
+            raise UserError(f"expected one of the run's mice, got {name}; {hint(name, names)}")
+        return self.recordings.sessions[names.index(name)]
+
+    def predict(
+        self, video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray, *, session: str
+    ) -> np.ndarray:
+        """Predict responses of one mouse to a film of any length, in bounded memory.
+
+        Args:
+            video: [T H W] grey levels 0..255.
+            behavior: [T 2] pupil size and running speed, as recorded.
+            pupil_center: [T 2] x and y, as recorded.
+            session: which mouse, by session name.
+
+        Returns:
+            [T' N] expected responses, in the recording's own unit, for the last T' frames.
+
+        Raises:
+            UserError: an unknown session, or arrays of another shape.
+        """
+        stream = self.stream(session)
+        check_film(video, behavior, pupil_center)
+        pieces = range(0, max(1, len(video)), PIECE_FRAMES)
+        film = video, behavior, pupil_center
+        return np.concatenate(
+            [stream.predict(*(x[at : at + PIECE_FRAMES] for x in film)) for at in pieces]
+        )
+
+    def stream(self, session: str) -> Stream:
+        """One mouse that watches a film whose frames come one after the other.
+
+        Raises:
+            UserError: an unknown session.
+        """
+        index = [self.recordings.sessions.index(self.session(session))]
+        kind = self.experiment.data.statistics
+        neurons, statistics = jax.tree.map(
+            lambda x: x[index], (self.recordings.neurons, self.recordings.statistics(kind))
+        )
+        params = models.select_sessions(self.params, index)
+        return Stream(self.experiment.model, params, neurons, statistics)
+
+
+def open_recordings(workdir: Path, *, data: str | Path | None = None) -> Recordings:
+    """The recordings of a run, with the tiers that it was trained with.
+
+    Raises:
+        UserError: no run there, or no store where the run found it or ``data`` says.
+    """
+    experiment, record = read_record(workdir)
+    tiers = workdir / TIERS
+    return load_recordings(
+        Path(data or record["data"]),
+        tiers=tiers if tiers.exists() else None,
+        multiple=experiment.neuron_devices,
+    )
+
+
+def load_run(
+    workdir: str | Path,
+    *,
+    data: str | Path | Recordings | None = None,
+    devices: int = 1,
+) -> Run:
+    """Open a finished or half-finished run with its best weights.
+
+    Args:
+        workdir: what ``--workdir`` named.
+        data: the store, if it is no longer where the run found it; or the run's recordings, if
+            they are open already.
+        devices: how many devices ``evaluate`` uses.
+
+    Raises:
+        UserError: no run there, no checkpoint yet, or a store of other sessions.
+    """
+    workdir = Path(workdir)
+    experiment, record = read_record(workdir)
+    if experiment.members > 1:
+        raise UserError(
+            f"expected one run in {workdir}, found an ensemble of {experiment.members}; "
+            f"open it with ensemble({str(workdir)!r})"
+        )
+    recordings = data if isinstance(data, Recordings) else open_recordings(workdir, data=data)
+    check_neurons(record, recordings, advice="name the run's own store as data=")
+    mesh = parallel.make_mesh(devices)
+    batch = pipeline.example_batch(recordings, frames=experiment.data.frames)
+    like = jax.eval_shape(
+        lambda key: models.init(experiment.model, key, batch, recordings.neurons),
+        jax.random.key(0),
+    )
+    like = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.replicated(mesh)),
+        like,
+    )
+    return Run(experiment, recordings, Checkpoints(workdir).restore_best(like), mesh)
+
+
+def load_weights_run(folder: str | Path, *, data: str | Path | Recordings, devices: int = 1) -> Run:
+    """Exported or imported weights with the recordings of their mice, as a run.
+
+    Mice are matched by name, whatever their order; others in the store are left out. Weights
+    without a record of their training are taken as trained with the released statistics, as the
+    starter kit's are.
+
+    Args:
+        folder: ``weights.safetensors`` and ``config.json``.
+        data: the store.
+        devices: how many devices ``evaluate`` uses.
+
+    Raises:
+        UserError: no weights there, a mouse that the store lacks, or one of other neurons.
+    """
+    trained = load_weights(folder)
+    config = read_json(Path(folder) / CONFIG, advice="export the weights again")
+    if "experiment" in config:
+        experiment = from_record(config["experiment"])
+    else:
+        experiment = Experiment(model=trained.model)
+    recordings = data if isinstance(data, Recordings) else load_recordings(data)
+    recordings = recordings.only(trained.sessions)
+    order = [trained.sessions.index(name) for name in recordings.session_names]
+    for s, row in enumerate(order):
+        expected, found = int(trained.neurons.mask[row].sum()), recordings.sessions[s].neurons
+        if expected != found:
+            raise UserError(
+                f"expected {expected} neurons of {trained.sessions[row]}, as {folder} has, in "
+                f"{recordings.store.path}, found {found}; name the store that they were trained on"
+            )
+    mesh = parallel.make_mesh(devices)
+    params = models.select_sessions(trained.params, order)
+    params = parallel.replicate(jax.tree.map(jnp.asarray, params), mesh)
+    return Run(experiment, recordings, params, mesh)

@@ -1,0 +1,184 @@
+"""``evaluate(params, split) -> Report``: the benchmark's scores, trial by trial."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from sensorium_jax import protocol
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.errors import UserError, hint
+from sensorium_jax.scores.report import Report
+from sensorium_jax.scores.score import ALL
+from sensorium_jax.scores.tally import PredictedTrial, Tally
+from sensorium_jax.types import OnProgress
+
+
+class Predictions(Protocol):
+    """Predictions of a whole tier, trial by trial."""
+
+    def __call__(
+        self,
+        params: Any,
+        split: str,
+        *,
+        window: str = "starter",
+        sessions: Sequence[int] | None = None,
+        by_clip: bool = False,
+    ) -> Iterator[PredictedTrial]:
+        """Yield the scored frames of every trial of a tier.
+
+        Args:
+            params: the model's weights; a tuple of them for an ensemble.
+            split: the tier.
+            window: "starter" scores frames 50 to 299, "winners" 50 to 298 (``protocol.WINDOWS``).
+            sessions: positions of the mice, predicted together; None: all.
+            by_clip: the repeats of each clip one after the other; else trials by file number.
+
+        Raises:
+            UserError: a split or window that does not exist.
+            Diverged: predictions that are not finite.
+        """
+        ...
+
+
+class Evaluate(Protocol):
+    """Scores of a model on one tier."""
+
+    def __call__(
+        self,
+        params: Any,
+        split: str,
+        *,
+        window: str = "starter",
+        on_trials: Callable[[int], None] = lambda n: None,
+    ) -> Report:
+        """Score the mice whose responses are public; of simulated mice, their true rate too.
+
+        Args:
+            params: the model's weights; a tuple of them for an ensemble.
+            split: the tier.
+            window: as ``Predictions`` takes it.
+            on_trials: told how many more trials are scored.
+
+        Raises:
+            UserError: a split or window that does not exist, a tier without trials, or one whose
+                responses are all withheld.
+            Diverged: predictions that are not finite.
+        """
+        ...
+
+
+def make_evaluate(predictions: Predictions, recordings: Recordings) -> Evaluate:
+    """Build ``evaluate(params, split) -> Report`` from a function that predicts a tier."""
+
+    def evaluate(
+        params: Any,
+        split: str,
+        *,
+        window: str = "starter",
+        on_trials: Callable[[int], None] = lambda n: None,
+    ) -> Report:
+        cut = frames_cut(window)
+        public, withheld = _public(recordings, split)
+        common = {s: _common_frames(recordings, s, rows, cut) for s, rows in public.items()}
+        families = {str(f) for s, rows in public.items() for f in recordings.trials(s).family[rows]}
+        tallies: dict[tuple[int, str], Tally] = {}
+        for trial in predictions(params, split, window=window, sessions=list(public), by_clip=True):
+            on_trials(1)
+            table, s = recordings.trials(trial.session), trial.session
+            if not table.labelled[trial.row]:
+                continue
+            clip = str(table.clip[trial.row])
+            # A natural tier has one family: the row of the whole says all.
+            whole = [ALL] if families == {protocol.NATURAL} else [ALL, str(table.family[trial.row])]
+            for family in whole:
+                if (s, family) not in tallies:
+                    tallies[s, family] = Tally(trial)
+                tallies[s, family].add(clip, trial, common=common[s][clip])
+        names = recordings.session_names
+        return Report(
+            tuple(
+                tallies[s, family].score(session=names[s], tier=split, family=family)
+                for family in (ALL, *sorted(families))
+                for s in range(len(names))
+                if (s, family) in tallies
+            ),
+            tuple(f"{split}: {names[s]}" for s in withheld),
+        )
+
+    return evaluate
+
+
+def evaluate_tiers(
+    evaluate: Evaluate,
+    params: Any,
+    recordings: Recordings,
+    *,
+    tiers: Sequence[str] = protocol.EVALUATION_TIERS,
+    window: str = "starter",
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> Report:
+    """Score every tier that has public responses; the report names those that have none.
+
+    ``on_progress`` is told of the tier, the trials scored and the trials in all.
+    """
+    report = Report(())
+    for tier in tiers:
+        rows = {s: recordings.rows(s, tier) for s in range(len(recordings.session_names))}
+        public = sum(int(recordings.trials(s).labelled[r].sum()) for s, r in rows.items())
+        if not public:
+            report += Report((), (tier,) if any(map(len, rows.values())) else ())
+            continue
+        done = itertools.count(1)
+
+        def on_trials(n: int, tier=tier, public=public, done=done) -> None:
+            for _ in range(n):
+                on_progress(f"scoring {tier}", next(done), public)
+
+        report += evaluate(params, tier, window=window, on_trials=on_trials)
+    return report
+
+
+def frames_cut(window: str) -> int:
+    """How many frames a window of scored frames leaves out at the end of every trial.
+
+    Raises:
+        UserError: no such window.
+    """
+    if window not in protocol.WINDOWS:
+        raise UserError(f"no window {window!r}; {hint(window, protocol.WINDOWS)}")
+    return protocol.WINDOWS[window]
+
+
+def _public(recordings: Recordings, split: str) -> tuple[dict[int, np.ndarray], tuple[int, ...]]:
+    """Sessions with public responses of a tier and their rows; sessions that have withheld ones."""
+    rows = {s: recordings.rows(s, split) for s in range(len(recordings.session_names))}
+    if not any(map(len, rows.values())):
+        raise UserError(
+            f"expected trials of {split} in {recordings.store.path}, found none; score another tier"
+        )
+    labelled = {s: recordings.trials(s).labelled[r] for s, r in rows.items()}
+    public = {s: r[labelled[s]] for s, r in rows.items() if labelled[s].any()}
+    if not public:
+        raise UserError(
+            f"responses of {split} are withheld: make a submission (python -m "
+            f"sensorium_jax.submission write RUN --out FOLDER), or score {protocol.ORACLE}"
+        )
+    return public, tuple(s for s in rows if not labelled[s].all())
+
+
+def _common_frames(
+    recordings: Recordings, session: int, rows: np.ndarray, cut: int
+) -> dict[str, int]:
+    """How many scored frames all repeats of each clip have; flashed images differ by a few."""
+    table = recordings.trials(session)
+    frames = np.minimum(table.frames[rows], protocol.CLIP_FRAMES)
+    frames = frames - protocol.SKIP_FRAMES - cut
+    shortest: dict[str, int] = {}
+    for clip, n in zip(table.clip[rows], frames, strict=True):
+        shortest[str(clip)] = min(int(n), shortest.get(str(clip), int(n)))
+    return shortest

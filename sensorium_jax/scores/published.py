@@ -1,0 +1,136 @@
+"""Scored runs beside the published results of the benchmark.
+
+Correlation on every track, in single trials or of averages over repeats, mean over neurons, best on
+the oracle tier first. Published results are on real mice and of other groups' models: the
+competition's server scored the five new mice, whose responses are withheld; "own score" is
+somebody's evaluation of the public oracle tier, "quoted" a number read in a second source. A run on
+simulated mice is no rival of theirs, and is marked so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sensorium_jax import protocol
+from sensorium_jax.errors import UserError
+from sensorium_jax.scores import results
+from sensorium_jax.scores.report import TITLES
+from sensorium_jax.scores.score import ALL, INTERVAL_SCORES, SINGLE_TRIAL
+from sensorium_jax.tables import Row, Table
+
+HEADERS = ("oracle", "live\nmain", "final\nmain", "live\nbonus", "final\nbonus")
+
+
+class Entry(NamedTuple):
+    """A line of the board: correlations by tier (those known), and what they are of.
+
+    ``scores`` are in single trials, ``to_average`` of averages over repeats.
+    ``kind`` says whose number it is: "server", the competition's answer to a submission; "own
+    score", the authors' or their successors' evaluation of the public oracle tier; "quoted", read
+    in a second source; or of a run here "yours", or "SIMULATED".
+    """
+
+    name: str
+    scores: dict[str, float]
+    source: str
+    kind: str
+    to_average: dict[str, float] = {}  # not to be changed
+
+
+_WARNING = "Published: real mice. Scores on simulated mice are not comparable with them."
+_TIERS = protocol.ORACLE, "live_test_main", "final_test_main", "live_test_bonus", "final_test_bonus"
+_NTE = "124585083/neural-trajectory-evaluation @784f1b0"
+_QUOTED = f"the retrospective, as quoted in {_NTE}"
+# Oracle: new mice, frames 50 to 299. Means over neurons or over mice: not everybody says.
+PUBLISHED = (
+    Entry(
+        "DwiseNeuro, 1st",
+        dict(zip(_TIERS[1:], (0.3005, 0.2913, 0.2173, 0.2215), strict=True)),
+        "lRomul/sensorium, README",
+        "server",
+    ),
+    Entry(
+        "its first stage",
+        {"final_test_main": 0.2905, "final_test_bonus": 0.2207},
+        "lRomul/sensorium, README",
+        "server",
+    ),
+    Entry(
+        "ViV1T, 3rd",
+        {protocol.ORACLE: 0.2608},
+        "bryanlimy/ViV1T, five models, frames 51 to 299",
+        "own score",
+    ),
+    Entry(
+        "OmniMouse, more data",
+        {"final_test_main": 0.33, "final_test_bonus": 0.30},
+        "reading notes on OmniMouse (80M parameters, 323 more recordings), rounded",
+        "quoted",
+    ),
+    Entry("14 factorised", {"final_test_main": 0.197}, f"{_QUOTED}: their ensemble", "quoted"),
+    Entry(
+        "factorised, seed 42",
+        {protocol.ORACLE: 0.1967, "final_test_main": 0.1887},
+        f"oracle {_NTE}, final {_QUOTED}",
+        "quoted",
+        {"final_test_main": 0.3569},
+    ),
+    Entry(
+        "factorised, mean",
+        {"final_test_main": 0.1828},
+        f"{_QUOTED}: 14 seeds, std 0.0094",
+        "quoted",
+    ),
+    Entry(
+        "factorised, Table 1",
+        {"final_test_main": 0.164},
+        f"{_QUOTED}; why it is below its own 14 seeds is not said",
+        "quoted",
+        {"final_test_main": 0.321},
+    ),
+    Entry("half as wide", {protocol.ORACLE: 0.1875}, _NTE, "own score"),
+    Entry("static 2D network", {protocol.ORACLE: 0.1644}, _NTE, "own score"),
+)
+
+
+def entry(workdir: str | Path) -> Entry:
+    """A scored run.
+
+    Raises:
+        UserError: it has no report, or one of another version.
+    """
+    workdir = Path(workdir).resolve()
+    report = results.read_report(workdir)
+    try:
+        means = [m for m in report["means"] if m["family"] == ALL]
+        single, average = (
+            {m["tier"]: m[key] for m in means if m.get(key := f"{field}_by_neuron") is not None}
+            for field in INTERVAL_SCORES
+        )
+        simulated = any(score["single_trial_ceiling"] is not None for score in report["scores"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"expected scores in {workdir / results.REPORT}, found another version's "
+            f"({type(error).__name__}: {error}); {results.ADVICE}"
+        ) from None
+    return Entry(workdir.name, single, str(workdir), "SIMULATED" if simulated else "yours", average)
+
+
+def board(entries: Sequence[Entry], *, field: str = SINGLE_TRIAL) -> Table:
+    """The runs, best first, then what is published of this score."""
+
+    def scores(entry: Entry) -> dict[str, float]:
+        return entry.scores if field == SINGLE_TRIAL else entry.to_average
+
+    def rows(entries: Sequence[Entry], level: int) -> list[Row]:
+        ranked = sorted(entries, key=lambda e: -scores(e).get(protocol.ORACLE, 0))
+        cells = [[f"{scores(e)[t]:.4f}" if t in scores(e) else "" for t in _TIERS] for e in ranked]
+        return [Row((e.name, *c, e.kind), level) for e, c in zip(ranked, cells, strict=True)]
+
+    published = [e for e in PUBLISHED if scores(e)]
+    caption = "\n".join([_WARNING, *(f"{e.name}: {e.source}." for e in published)])
+    title = f"correlation, {TITLES[field]}"
+    body = (*rows(entries, 0), *rows(published, 1))
+    return Table(("model", *HEADERS, ""), body, title, caption)

@@ -1,0 +1,71 @@
+"""The files that a scored run leaves, and reading them again.
+
+``report.json`` holds every score; ``scores.npz`` the moments of every clip and neuron, by score,
+tier and mouse, from which runs are compared without predicting again. They are about the mean, so
+float32 holds them: 81 MB for the ten mice of the release.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.files import read_json, whole_file, write_json
+from sensorium_jax.scores.report import Report
+from sensorium_jax.scores.score import ALL, INTERVAL_SCORES, SINGLE_TRIAL
+
+REPORT, SCORES = "report.json", "scores.npz"
+ADVICE = "score the run: sensorium-jax train with the same arguments again"
+
+ClipMoments = dict[tuple[str, str], np.ndarray]  # (tier, session) -> [K 6 N]
+
+
+def write(workdir: Path, report: Report) -> None:
+    """Write both files."""
+    write_json(workdir / REPORT, report.to_json())
+    moments = {
+        f"{field}/{s.tier}/{s.session}": clips.astype(np.float32)
+        for s in report.scores
+        if s.family == ALL
+        for field, clips in s.clips.items()
+    }
+    with whole_file(workdir / SCORES) as beside, beside.open("wb") as file:
+        np.savez(file, **moments)
+
+
+def read_report(workdir: Path) -> dict[str, Any]:
+    """The scores of a run as plain values.
+
+    Raises:
+        UserError: no such file, or a damaged one.
+    """
+    return read_json(workdir / REPORT, advice=ADVICE)
+
+
+def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> ClipMoments:
+    """The moments of a run, for "single_trial" or "to_average".
+
+    Raises:
+        UserError: no such score or file, or a damaged one.
+    """
+    if field not in INTERVAL_SCORES:
+        raise UserError(f"expected a score of {' or '.join(INTERVAL_SCORES)}, got {field!r}")
+    path = workdir / SCORES
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = [name.split("/") for name in arrays]
+            return {
+                (tier, session): arrays[f"{field}/{tier}/{session}"].astype(np.float64)
+                for name, tier, session in names
+                if name == field
+            }
+    except FileNotFoundError:
+        raise UserError(f"expected {path}, which is missing; {ADVICE}") from None
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"expected arrays in {path}, which is damaged or older ({error}); {ADVICE}"
+        ) from None

@@ -1,0 +1,110 @@
+"""Scores of one mouse on one tier."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium_jax.errors import UserError, hint
+from sensorium_jax.scores.correlation import Defined, correlate
+from sensorium_jax.scores.repeats import Example
+
+ALL = "all"  # the family of a score of all trials of a tier
+SINGLE_TRIAL, TO_AVERAGE = "single_trial", "to_average"
+CEILING, AVERAGE_CEILING = "single_trial_ceiling", "to_average_ceiling"
+INTERVAL_SCORES = SINGLE_TRIAL, TO_AVERAGE  # that have an interval
+DEFINED_SCORES = (  # that not every neuron has
+    "to_average_by_clip",
+    "cc_norm",
+    "feve",
+    "oracle",
+    "oracle_conservative",
+    "per_trial",
+    "log_likelihood",
+    "bits",
+)
+SCORES = SINGLE_TRIAL, TO_AVERAGE, CEILING, AVERAGE_CEILING, *DEFINED_SCORES
+
+
+class DefinedMean(NamedTuple):
+    """The mean over neurons that have a score (None if none has one), and their number."""
+
+    mean: float | None = None
+    neurons: int = 0
+
+    @classmethod
+    def from_score(cls, score: Defined) -> DefinedMean:
+        """Of one session's neurons."""
+        return cls(score.mean(), int(score.defined.sum()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """Scores of one session on one tier, or on one stimulus family of it.
+
+    Attributes:
+        session: session name.
+        tier: tier name.
+        family: stimulus family, or "all".
+        trials: number of trials scored.
+        neurons: number of neurons.
+        single_trial: mean over neurons of the single-trial correlation.
+        to_average: mean over neurons of the correlation to average.
+        single_trial_ceiling: what the true rate of a simulated mouse scores; None on recordings.
+        to_average_ceiling: likewise.
+        constant: neurons whose prediction or response is constant; each counts as 0.
+        defined: scores that not every neuron has, by name (``DEFINED_SCORES``).
+        clips: for "single_trial" and "to_average", [K 6 N] moments of each clip, from which
+            intervals are drawn (``intervals``).
+        example: best, median and worst neuron on one clip.
+        by_neuron: [N] of every neuron, NaN where undefined: "oracle" (jackknife),
+            "oracle_conservative", "cc_norm" and, of simulated neurons, "single_trial_ceiling".
+    """
+
+    session: str
+    tier: str
+    family: str
+    trials: int
+    neurons: int
+    single_trial: float
+    to_average: float
+    single_trial_ceiling: float | None
+    to_average_ceiling: float | None
+    constant: int
+    defined: dict[str, DefinedMean] = dataclasses.field(default_factory=dict)
+    clips: dict[str, np.ndarray] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
+    example: Example | None = dataclasses.field(default=None, repr=False, compare=False)
+    by_neuron: dict[str, np.ndarray] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def values(self) -> np.ndarray:
+        """The single-trial correlation of every neuron: [N]."""
+        return correlate(self.clips[SINGLE_TRIAL].sum(0))
+
+    def mean(self, field: str) -> DefinedMean:
+        """A score by name, and how many neurons it is the mean of.
+
+        Raises:
+            UserError: no such score.
+        """
+        if field not in SCORES:
+            raise UserError(f"no score {field!r}; {hint(field, SCORES)}")
+        if field in DEFINED_SCORES:
+            return self.defined.get(field, DefinedMean())
+        return DefinedMean(getattr(self, field), self.neurons)
+
+    def to_json(self) -> dict:
+        """Plain values."""
+        values = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("defined", "clips", "example", "by_neuron")
+        }
+        for name, (mean, neurons) in self.defined.items():
+            values |= {name: mean, f"{name}_neurons": neurons}
+        return values

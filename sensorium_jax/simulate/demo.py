@@ -1,0 +1,60 @@
+"""The embedded default: three simulated mice, made once and kept in the user's cache."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+from sensorium_jax import simulate
+from sensorium_jax.data import format as store_format
+from sensorium_jax.data.writer import finish_store
+from sensorium_jax.prepare.convert import convert_recording
+from sensorium_jax.prepare.raw import RawSession
+from sensorium_jax.types import OnProgress
+
+SEED = 0
+NAME = f"simulated-v{simulate.VERSION}-{store_format.VERSION}"
+
+
+def demo_store(
+    *,
+    modulated: bool = True,
+    on_progress: OnProgress = lambda what, done, total: None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """The store of the embedded default; makes it if the cache does not have it.
+
+    Each mouse is written in the release's raw layout, converted as a recording would be, and its
+    raw files (0.4 GB a mouse) are removed. A kill at any moment costs one mouse at most.
+
+    Args:
+        modulated: False makes a control, of neurons that do not know what the animal does.
+        on_progress: told of the trials that are done.
+        say: told once that mice are simulated, and where they are kept.
+    """
+    cache = platformdirs.user_cache_path("sensorium_jax")
+    name = NAME if modulated else f"{NAME}-unmodulated"
+    store, beside = cache / name, cache / f"{name}-raw"
+    if (store / store_format.STORE_FILE).exists():
+        return store
+    store.mkdir(parents=True, exist_ok=True)
+    say(f"Simulating three mice (once; kept in {store})")
+    total = 2 * sum(map(simulate.trial_count, simulate.DEMO))
+    count = itertools.count(1)
+
+    def on_trial(*_) -> None:
+        on_progress("simulating", next(count), total)
+
+    for plan in simulate.DEMO:
+        source = beside / simulate.session_name(plan.letter)
+        if not (store / source.name).exists():
+            shutil.rmtree(beside, ignore_errors=True)
+            simulate.write_session(beside, plan, seed=SEED, modulated=modulated, on_trial=on_trial)
+            convert_recording(RawSession(source), store, on_trial=on_trial)
+        shutil.rmtree(beside, ignore_errors=True)
+    finish_store(store)
+    return store

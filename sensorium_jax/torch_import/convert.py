@@ -1,0 +1,137 @@
+"""From a checkpoint of the starter kit to a folder of weights. The only file with PyTorch."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium_jax.errors import UserError
+from sensorium_jax.files import read_json
+from sensorium_jax.runs.weights import TrainedModel
+from sensorium_jax.torch_import import from_starter_kit
+from sensorium_jax.torch_import.recognise import recognise
+
+# Arguments of make_video_model that do not reach the model it makes.
+UNUSED = {"dataloaders", "seed", "deeplake_ds", "nonlinearity_type", "nonlinearity_config"}
+FIELDS = ("videos", "behavior", "pupil_center", "output")
+
+
+def convert(
+    checkpoint: Path,
+    out: Path,
+    *,
+    config: Path | None = None,
+    reference: Path | None = None,
+    session: str | None = None,
+    tolerance: float = 1e-4,
+) -> None:
+    """Convert a checkpoint into a folder of weights, and print what was recognised and assumed.
+
+    Args:
+        checkpoint: a state dict, .pth or .npz.
+        out: a new folder for the weights.
+        config: JSON file of make_video_model's arguments; None: recognised from the tensors.
+        reference: .npz file with inputs and an output of the PyTorch model, to compare with.
+        session: whose output that is; None: the first.
+        tolerance: largest difference, relative to the largest entry.
+
+    Raises:
+        UserError: no or another checkpoint, options that do not explain it, another output.
+    """
+    state = read_state_dict(checkpoint)
+    if config:
+        constructor = read_constructor(config)
+    else:
+        constructor, assumed = recognise(state)
+        print(f"Recognised: {json.dumps({k: v for k, v in constructor.items() if v})}")
+        print(f"Assumed, as in the published models (--config says otherwise): {assumed}")
+    m = from_starter_kit(state, **constructor)
+    if reference:
+        compare(m, reference, session=session, tolerance=tolerance)
+    m.save(out, constructor=constructor)
+    neurons = int(m.neurons.mask.sum())
+    print(f"{neurons} neurons of {len(m.sessions)} sessions, written to {out}")
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """Name -> array, from a .npz file or a PyTorch checkpoint, executing nothing in it."""
+    if not path.is_file():
+        raise UserError(f"expected a checkpoint in {path}, found no file")
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            f"expected PyTorch, to read {path}, found none; pip install torch, or give the "
+            "state dict as .npz"
+        ) from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"expected a state dict of tensors in {path}, which PyTorch cannot read without "
+            f"executing code ({reason}); save model.state_dict() alone"
+        ) from None
+    for name in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
+        raise UserError(f"expected a state dict, name -> tensor, in {path}, found other values")
+    return {name: tensor.float().numpy() for name, tensor in content.items()}
+
+
+def read_constructor(path: Path) -> dict[str, Any]:
+    """Arguments of ``from_starter_kit`` from a JSON file."""
+    given = read_json(path, advice="write make_video_model's arguments as JSON")
+    known = set(from_starter_kit.__kwdefaults__) | {
+        "core_type",
+        "core_dict",
+        "readout_type",
+        "readout_dict",
+    }
+    if not isinstance(given, dict):
+        raise UserError(f"expected a JSON object in {path}, found {type(given).__name__}")
+    unknown = set(given) - known - UNUSED
+    missing = {"core_type", "core_dict", "readout_type", "readout_dict"} - set(given)
+    if unknown or missing:
+        what = f"found {sorted(unknown)}" if unknown else f"missing {sorted(missing)}"
+        raise UserError(f"expected in {path} {', '.join(sorted(known))}; {what}")
+    return {k: v for k, v in given.items() if k in known}
+
+
+def compare(m: TrainedModel, path: Path, *, session: str | None, tolerance: float) -> None:
+    """Check the model against an output of the original; ``UserError`` if they differ."""
+    arrays = _read_npz(path)
+    missing = [name for name in FIELDS if name not in arrays]
+    if missing:
+        raise UserError(f"expected {', '.join(FIELDS)} in {path}, found no {missing[0]}")
+    *inputs, output = (arrays[name] for name in FIELDS)
+    found = m.predict(*inputs, session=session or m.sessions[0])
+    if found.shape != output.shape:
+        raise UserError(
+            f"expected an output of shape {found.shape} in {path}, found {output.shape}; check "
+            "--session, and the padding and strides in --config"
+        )
+    error = float(np.abs(found - output).max() / np.abs(output).max())
+    if not error <= tolerance:
+        raise UserError(
+            f"expected the output in {path} within {tolerance:g} of its largest entry, found a "
+            f"difference of {error:.2g}; give the trained model's own options in --config"
+        )
+    print(f"Equal to the reference output: largest relative difference {error:.1e}")
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"expected arrays in {path}, which cannot be read ({error})") from None

@@ -1,0 +1,100 @@
+"""``complete(experiment, workdir)``: train, score, and leave the files of a run."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+
+from sensorium_jax import parallel
+from sensorium_jax.data.recordings import Recordings, load_recordings
+from sensorium_jax.experiment import Experiment
+from sensorium_jax.pages import run as run_page
+from sensorium_jax.pages.terminal import Console, bars, make_console
+from sensorium_jax.runs.ensembles import Ensemble, ensemble
+from sensorium_jax.runs.workdir import claim
+from sensorium_jax.scores import Report, results
+from sensorium_jax.simulate.demo import demo_store
+from sensorium_jax.training.ensemble import train_ensemble
+from sensorium_jax.training.loop import OnScore, train
+
+
+def complete(
+    experiment: Experiment,
+    workdir: str | Path,
+    *,
+    store: str | Path | None = None,
+    tiers: str | Path | None = None,
+    devices: int | None = None,
+    console: Console | None = None,
+    on_score: OnScore = lambda epoch, score: None,
+) -> Report:
+    """Train an experiment to its end, score it on every tier, and leave the files of a run.
+
+    The same call resumes a run that was stopped. ``workdir`` gets the record, checkpoints,
+    ``metrics.jsonl``, ``report.json``, ``scores.npz`` and the page ``report.html``.
+
+    Args:
+        experiment: what to train; with more than one member an ensemble.
+        workdir: the folder of the run, new or this run's own.
+        store: what to train on; None: the embedded default, three simulated mice.
+        tiers: a table of tiers (``data.tiers``) in place of the store's own.
+        devices: how many devices share each batch; None: as many as divide it evenly.
+        console: where to print and draw bars.
+        on_score: told of every epoch and its score on the oracle tier.
+
+    Returns:
+        The scores of the best weights on every tier that has public responses.
+
+    Raises:
+        Interrupted: it was asked to stop; the state is saved.
+        UserError: no such store, a workdir of something else, training that diverged.
+    """
+    console, workdir = console or make_console(), Path(workdir)
+    recordings = load_recordings(
+        store or default_store(console), tiers=tiers, multiple=experiment.neuron_devices
+    )
+    mesh = _mesh(experiment, devices)
+    console.print(_setting(recordings, mesh))
+    parallel.in_turn(functools.partial(claim, workdir, experiment, recordings))
+    console.print(f"Results go to {workdir}")
+    run_training = train if experiment.members == 1 else train_ensemble
+    run_training(experiment, workdir, recordings, mesh=mesh, console=console, on_score=on_score)
+    trained = ensemble(workdir, data=recordings, devices=mesh.size)
+    return score_and_write(workdir, trained, console)
+
+
+def score_and_write(workdir: Path, trained: Ensemble, console: Console) -> Report:
+    """Score on every tier that has public responses, and write the files and the page of a run."""
+    with bars(console, transient=True) as on_progress:
+        report = trained.evaluate_all(on_progress=on_progress)
+    if jax.process_index() == 0:
+        logs = sorted(workdir.glob("**/metrics.jsonl"))
+        with console.status("drawing intervals, writing the page"):
+            results.write(workdir, report)
+            run_page.write(workdir / run_page.NAME, trained, report, logs=logs)
+    return report
+
+
+def default_store(console: Console, *, modulated: bool = True) -> Path:
+    """The embedded default (``demo_store``), made by the first process with a bar."""
+    with bars(console, transient=True) as on_progress:
+        say = functools.partial(console.print, highlight=False)
+        make = functools.partial(demo_store, modulated=modulated, on_progress=on_progress, say=say)
+        return parallel.in_turn(make)
+
+
+def _mesh(experiment: Experiment, devices: int | None) -> Mesh:
+    shared = experiment.neuron_devices
+    devices = devices or parallel.devices_for(experiment.data.trials, neuron_devices=shared)
+    return parallel.make_mesh(devices, neuron_devices=shared)
+
+
+def _setting(recordings: Recordings, mesh: Mesh) -> str:
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return (
+        f"{len(recordings.session_names)} mice from {recordings.store.path}; "
+        f"{mesh.size} of {jax.device_count()} {jax.default_backend()} devices{processes}"
+    )

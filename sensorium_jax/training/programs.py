@@ -1,0 +1,98 @@
+"""Compiled programs, neurons and statistics on the devices, which members share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from sensorium_jax import parallel
+from sensorium_jax.data.recordings import Recordings
+from sensorium_jax.experiment import Experiment
+from sensorium_jax.runs.predictions import make_evaluate
+from sensorium_jax.types import Array, Batch, TrainState
+
+MEMORY_SHARE = 0.8  # of what is free, that one program may take
+Metrics = dict[str, Array]  # of one step of one member; see ``parallel.make_train_step``
+
+
+class Programs:
+    """The training step and the evaluation of an experiment, compiled once for all members."""
+
+    def __init__(self, experiment: Experiment, recordings: Recordings, mesh: Mesh):
+        e = self.experiment = experiment
+        self.mesh = mesh
+        self.total_steps = e.epoch_steps * e.max_epochs
+        self.frames = len(recordings.session_names) * e.data.trials * e.data.frames
+        self.optimizer = e.optimizer.make(self.total_steps)
+        self.evaluate = make_evaluate(
+            e.model,
+            recordings,
+            mesh=mesh,
+            statistics=e.data.statistics,
+            trials=e.evaluation_trials,
+        )
+        self._data = parallel.replicate(
+            (recordings.neurons, recordings.statistics(e.data.statistics)), mesh
+        )
+        parts = e.model, e.scaling, self.optimizer, mesh
+        self._step = parallel.make_train_step(*parts)
+        self._ensemble_step = parallel.make_ensemble_step(*parts)
+        self._compiled: dict[int, Callable] = {}  # by number of members
+
+    def advance(
+        self,
+        states: Sequence[TrainState],
+        batches: Sequence[Batch],
+        keys: Sequence[Array],
+        lr_scales: Sequence[Array],
+    ) -> tuple[tuple[TrainState, ...], tuple[Metrics, ...]]:
+        """One step of every member: new states, and metrics.
+
+        Several are advanced by one program, of a number that ``at_once`` gave.
+        """
+        if len(states) == 1:
+            one = states[0], batches[0], *self._data, keys[0], lr_scales[0]
+            state, metrics = self._step(*one)
+            return (state,), (metrics,)
+        inputs = self._inputs(states, batches, keys, lr_scales)
+        return self._compiled[len(states)](*inputs)
+
+    def at_once(
+        self,
+        states: Sequence[TrainState],
+        batches: Sequence[Batch],
+        keys: Sequence[Array],
+        lr_scales: Sequence[Array],
+    ) -> int:
+        """How many of these members one program can advance in the memory that is free."""
+        size = len(states)
+        while size > 1 and size not in self._compiled:
+            inputs = self._inputs(*(x[:size] for x in (states, batches, keys, lr_scales)))
+            program = self._ensemble_step.lower(*inputs).compile()
+            if needed_bytes(program) <= MEMORY_SHARE * free_bytes():
+                self._compiled[size] = program
+            else:
+                size = -(-size // 2)
+        return size
+
+    def _inputs(self, states, batches, keys, lr_scales) -> tuple:
+        """Arguments of the program of several members."""
+        return tuple(states), tuple(batches), *self._data, tuple(keys), tuple(lr_scales)
+
+
+def needed_bytes(program: Any) -> int:
+    """Memory that a compiled program takes beside its donated inputs."""
+    memory = program.memory_analysis()
+    return memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+
+
+def free_bytes() -> int:
+    """Memory that is free on the first device."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
