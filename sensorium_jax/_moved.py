@@ -149,8 +149,7 @@ class Finder(importlib.abc.MetaPathFinder):
             return None
         if old in MOVED and old not in ("nn", "data.doctor"):
             new = " and ".join(f"{PACKAGE}.{place}" for place in MOVED[old])
-            if old not in PROGRAMS:
-                _warn(fullname, new)
+            _warn(fullname, new)
             module = Facade(old, MOVED[old])
         elif old in PROGRAMS and old not in MOVED:
             module = ModuleType(fullname)

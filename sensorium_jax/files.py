@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,24 @@ import numpy as np
 from sensorium_jax.errors import UserError
 
 
-def read_json(path: Path, *, advice: str) -> Any:
-    """Parse a JSON file that this package wrote.
+def read_json(path: Path, *, advice: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Parse a JSON file of one object that has these keys.
 
     Raises:
-        UserError: it is missing or damaged; the message ends with ``advice``.
+        UserError: it is missing, damaged, or holds something else; the message ends with ``advice``.
     """
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"expected {path}, which is missing; {advice}") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8
         raise UserError(f"expected JSON in {path}, which is damaged ({error}); {advice}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"expected a JSON object in {path}, found {type(value).__name__}; {advice}")
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise UserError(f"expected {', '.join(missing)} in {path}, found no such key; {advice}")
+    return value
 
 
 @contextlib.contextmanager

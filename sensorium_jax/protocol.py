@@ -19,7 +19,10 @@ STD_FLOOR = 0.01  # a neuron's std is at least this share of the mean std [NP Ne
 
 TRAIN = "train"
 ORACLE = "oracle"  # the public validation tier, six clips of about ten repeats
-TEST_TIERS = ("live_test_main", "final_test_main", "live_test_bonus", "final_test_bonus")
+MAIN_TIERS = "live_test_main", "final_test_main"  # natural films
+BONUS_TIERS = "live_test_bonus", "final_test_bonus"  # out-of-domain stimuli
+TRACKS = {"main": MAIN_TIERS, "bonus": BONUS_TIERS}
+TEST_TIERS = *MAIN_TIERS, *BONUS_TIERS
 TIERS = (TRAIN, ORACLE, *TEST_TIERS)  # [A]
 EVALUATION_TIERS = TIERS[1:]
 MISSING = "none"  # a gap in the file numbering: no file [A]

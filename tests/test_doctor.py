@@ -190,7 +190,7 @@ def test_a_store_that_rotted(stored, tmp_path):
     data[len(data) // 3] ^= 255
     path.write_bytes(bytes(data))
     (found,) = said(doctor.examine(store), doctor.ERROR)
-    assert "which is damaged" in found and "convert again" in found
+    assert "which is damaged" in found and "remove that folder, then run the command" in found
 
 
 def test_a_store_of_another_recording(stored, copy):

@@ -151,7 +151,7 @@ def test_the_same_command_goes_on(server, tmp_path, capsys):
     server.breaks = [1000] * 3
     assert run(server, tmp_path) == 2
     error = capsys.readouterr().out
-    assert "broke off" in error and "the same command goes on" in error
+    assert "broke off" in error and "the same command resumes" in error
     assert run(server, tmp_path) == 0
     assert server.asked[3].start == 3000 and files(tmp_path / SESSION) == WHOLE
 
@@ -303,7 +303,7 @@ def test_a_full_disk(free, what, server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(download.shutil, "disk_usage", lambda path: usage)
     assert run(server, tmp_path) == 2
     out = " ".join(capsys.readouterr().out.split())
-    assert f"for {what}" in out and "the same command goes on" in out
+    assert f"for {what}" in out and "the same command resumes" in out
     assert not (tmp_path / SESSION).exists()
 
 
@@ -351,4 +351,4 @@ def test_ctrl_c(server, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(download, "fetch", stop)
     assert run(server, tmp_path) == 130
-    assert "Stopped: the same command goes on" in capsys.readouterr().err
+    assert "Run the same command again to resume" in capsys.readouterr().err

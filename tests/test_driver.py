@@ -55,13 +55,13 @@ def test_trains_scores_and_does_not_repeat_itself(store, tmp_path):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--config=gru_basline"], "no config 'gru_basline' in"),
+        (["--config=gru_basline"], "no config 'gru_basline'"),
         (["--config=gru_basline"], "did you mean gru_baseline?"),
-        (["--set=model.core.chanels=8"], "nearest: channels"),
+        (["--set=model.core.chanels=8"], "did you mean channels"),
         (["--data=nowhere"], "no store at"),
         (["--data=half"], "is half-written"),
         (["--data=raw"], "expected a store"),
-        (["gru_baseline"], "expected only --flags, got 'gru_baseline'"),
+        (["gru_baseline"], "unrecognized arguments: gru_baseline"),
         (["--devices=99"], "devices, got 99"),
         (["--workdir=raw"], "found other files"),
     ],
@@ -81,7 +81,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(flags, words, store, tmp_path)
 
 def test_help_teaches(tmp_path):
     _, out, _ = drive("--help", cwd=tmp_path)
-    for word in ("--config=gru_baseline", "--data=STORE", "--set model.core.channels=8", "go"):
+    for word in (
+        "--config=gru_baseline",
+        "--data=STORE",
+        "--set model.core.channels=8",
+        "resumes a run",
+    ):
         assert word in out
 
 

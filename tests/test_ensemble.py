@@ -17,7 +17,9 @@ from sensorium_jax.experiment.experiment import SEEDS
 from sensorium_jax.models import cores
 from sensorium_jax.runs.workdir import claim
 from sensorium_jax.training import loop as train
+from sensorium_jax.training import programs
 from sensorium_jax.training.ensemble import train_ensemble as train_ensemble_of
+from sensorium_jax.types import TrainState
 
 QUIET = Console(quiet=True)
 
@@ -78,7 +80,7 @@ def test_one_step_together_is_the_members_own():
 
     def states():
         params = [models.init(small.MODEL, k, batches[0], data[0]) for k in keys]
-        return tuple(train.TrainState(jnp.int32(0), p, optimizer.init(p.weights)) for p in params)
+        return tuple(TrainState(jnp.int32(0), p, optimizer.init(p.weights)) for p in params)
 
     together, metrics = several(states(), batches, *data, keys, rates)
     for i, (state, batch, key, rate) in enumerate(zip(states(), batches, keys, rates, strict=True)):
@@ -91,15 +93,15 @@ def test_one_step_together_is_the_members_own():
 
 
 def test_groups_shrink_to_what_memory_holds(recordings, monkeypatch, tmp_path):
-    monkeypatch.setattr(train, "free_bytes", lambda: 0)
+    monkeypatch.setattr(programs, "free_bytes", lambda: 0)
     sizes = []
-    advance = train.Programs.advance
+    advance = programs.Programs.advance
 
-    def watch(self, group):
-        sizes.append(len(group))
-        return advance(self, group)
+    def watch(self, states, *inputs):
+        sizes.append(len(states))
+        return advance(self, states, *inputs)
 
-    monkeypatch.setattr(train.Programs, "advance", watch)
+    monkeypatch.setattr(programs.Programs, "advance", watch)
     train_ensemble(recordings, tmp_path / "run", together=True, max_epochs=1, epoch_steps=1)
     assert sizes == [1, 1]
 
@@ -112,11 +114,12 @@ def test_members_go_on_from_where_each_stands(recordings, one_by_one, tmp_path):
     workdir = tmp_path / "run/member01"
     claim(tmp_path / "run", experiment, recordings)
     claim(workdir, second, recordings)
-    programs = train.Programs(second, recordings, parallel.make_mesh(1))
-    ahead = train._Member(second, workdir, recordings, programs, QUIET)
-    with train._Stop() as stop, train._progress(QUIET) as progress:
-        bar = train._Bar(progress, [ahead], frames=1)
-        train._run_epoch([ahead], programs, bar, stop)
+    shared = programs.Programs(second, recordings, parallel.make_mesh(1))
+    ahead = train.Member(second, workdir, recordings, shared, QUIET)
+    ahead.batch = ahead.next_batch()
+    bar = train.TrainingBar(QUIET, total=6, completed=0, frames=1)
+    with train.StopSignals() as stop, bar:
+        train._run_epoch([ahead], shared, bar, stop, lambda epoch, score: None)
     found = train_ensemble(recordings, tmp_path / "run", together=False)
     for a, b in zip(found, expected, strict=True):
         assert_close(a, b, 0)
@@ -178,10 +181,27 @@ def test_neurons_of_an_ensemble_are_the_same(one_by_one, monkeypatch):
     """Two stores may hold other neurons of mice of the same names."""
     workdir, _ = one_by_one
     runs = [load_run(workdir / f"member0{i}") for i in (0, 1)]
-    monkeypatch.setitem(runs[1].recordings.__dict__, "units", {"mouse": "others"})
-    monkeypatch.setattr("sensorium_jax.ensembles.load_run", lambda *_, **__: runs.pop(0))
+    monkeypatch.setitem(runs[1].recordings.__dict__, "neuron_digests", {"mouse": "others"})
+    monkeypatch.setattr("sensorium_jax.runs.ensembles.load_run", lambda *_, **__: runs.pop(0))
     with pytest.raises(UserError, match="runs of the same neurons"):
         ensemble(workdir)
+
+
+def test_runs_on_one_store_open_it_once(one_by_one):
+    workdir, _ = one_by_one
+    both = ensemble(workdir)
+    assert both.runs[0].recordings is both.runs[1].recordings
+
+
+def test_on_score_is_told_of_every_member(recordings, tmp_path):
+    told = []
+    experiment = small.experiment(members=2, max_epochs=1, epoch_steps=1)
+    claim(tmp_path / "run", experiment, recordings)
+    options = {"mesh": parallel.make_mesh(1), "console": QUIET}
+    train_ensemble_of(
+        experiment, tmp_path / "run", recordings, **options, on_score=lambda *x: told.append(x)
+    )
+    assert [epoch for epoch, _ in told] == [1, 1]
 
 
 def test_members_are_counted():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax import models as model
-from sensorium_jax.data import pipeline
+from sensorium_jax.data.recordings import _response_moments
 from sensorium_jax.models import losses
 from sensorium_jax.models.nn.activations import activation
 from sensorium_jax.models.nn.recurrent import ConvGRU
@@ -58,7 +58,7 @@ def recorded(trial: int) -> tuple[Batch, Statistics, int]:
         for k in ("mean", "std")
     }
     session = SimpleNamespace(load=released.__getitem__, has_released=True)
-    response = pipeline._response_moments(session, "released")  # with its floor
+    response = _response_moments(session, "released")  # with its floor
     statistics = Statistics(
         moments("videos"),
         moments("behavior"),

@@ -104,7 +104,7 @@ def losses_and_gradients(name: str):
 
 def _losses_and_gradients(name: str):
     m = imported(name)
-    params, neurons = m._of(RECORDS[name]["data_key"])
+    params, neurons = m._select(RECORDS[name]["data_key"])
     real = int(neurons.mask.sum())
     batch = batch_of(golden(name))
     statistics = no_normalisation(1, real)

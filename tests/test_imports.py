@@ -28,7 +28,7 @@ TABLE = {  # wing: the wings that it imports from, besides itself
     "simulate": {"prepare", "data", "stimuli", "protocol", "errors", "files", "types", "_moved"},
     "runs": {"models", "experiment", "data", "parallel", "prepare", "scores", "simulate"}
     | {"types", "protocol", "errors", "files", "_version"},
-    "pages": {"runs", "scores", "prepare", "stimuli", *GROUND, "_version"},
+    "pages": {"models", "runs", "scores", "prepare", "stimuli", *GROUND, "_version"},
     "submission": {"runs", "scores", "data", "protocol", "errors", "files"},
     "torch_import": {"models", "runs", "types", "errors", "files"},
     "training": {"models", "experiment", "data", "parallel", "scores", "simulate", "runs", "pages"}

@@ -1,8 +1,13 @@
 """Batches: true pieces of trials, the same for the same seed, resumable, padded, masked."""
 
+import gc
+import itertools
 import pickle
+import shutil
 import subprocess
 import sys
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +15,10 @@ import pytest
 from sensorium_jax import protocol
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data import pipeline
+from sensorium_jax.data import recordings as recordings_module
 from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
+from sensorium_jax.prepare.convert import Options, convert
 from sensorium_jax.types import Moments
 
 FRAMES, TRIALS = 12, 4
@@ -123,7 +130,7 @@ def test_evaluation_reads_whole_trials_in_order(recordings):
 
 
 def test_unknown_split_names_the_nearest(recordings):
-    with pytest.raises(UserError, match="no split 'live_main'; nearest: live_test_main"):
+    with pytest.raises(UserError, match="no split 'live_main'; did you mean live_test_main"):
         list(pipeline.eval_batches(recordings, "live_main", trials=1))
 
 
@@ -149,7 +156,7 @@ class Still:
 
 
 def test_floor_of_the_response_std():
-    moments = pipeline._response_moments(Still(), "released")
+    moments = recordings_module._response_moments(Still(), "released")
     floor = 0.01 * np.mean([2, 0, 4, 2, 0])
     np.testing.assert_allclose(moments.std, [[2, floor, 4], [2, floor, floor]], rtol=1e-6)
     assert isinstance(moments, Moments)
@@ -175,3 +182,52 @@ def test_conversion_and_simulation_never_load_jax():
         "sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sensorium-jax prepare raw --raw RAW --out STORE",
+        "sensorium-jax prepare nwb --nwb FILE.nwb --out STORE",
+        "sensorium-jax train (which simulates these mice)",
+    ],
+)
+def test_a_damaged_store_names_the_command_that_made_it(command, raw, tmp_path):
+    """Whatever is damaged, as long as a session or the store's list remembers it."""
+    numbers = itertools.count()
+    convert(raw, tmp_path / "store", options=Options(command=command))
+    session = load_recordings(tmp_path / "store").session_names[0]
+
+    def damaged(name, content):
+        store = Path(shutil.copytree(tmp_path / "store", tmp_path / f"damaged{next(numbers)}"))
+        file = store / name
+        file.unlink() if content is None else file.write_text(content)
+        return store
+
+    for name in ("store.json", f"{session}/meta.json"):
+        for content in (None, "", "{", "[]", "null", "{}"):
+            with pytest.raises(UserError) as error:
+                load_recordings(damaged(name, content))
+            assert command in str(error.value) and "\n" not in str(error.value)
+    (tmp_path / "empty/.mouse.partial").mkdir(parents=True)
+    with pytest.raises(UserError, match="run the command that made it again"):
+        load_recordings(tmp_path / "empty")
+
+
+def test_recordings_do_not_outlive_their_last_user(store):
+    """Statistics of ten mice are 254 MB: nothing keeps them but their recordings."""
+    recordings = load_recordings(store)
+    kept = weakref.ref(recordings), recordings.statistics("pooled")
+    assert recordings.statistics("pooled") is kept[1]
+    del recordings
+    gc.collect()
+    assert kept[0]() is None
+
+
+def test_some_of_the_mice(store):
+    recordings = load_recordings(store)
+    a, b = recordings.session_names
+    assert recordings.only([b, a]) is recordings
+    assert recordings.only([b]).session_names == (b,)
+    with pytest.raises(UserError, match="no mouse 'c'"):
+        recordings.only(["c"])

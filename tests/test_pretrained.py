@@ -36,5 +36,5 @@ def test_scores_are_those_of_the_card(name):
 def test_unknown_names():
     with pytest.raises(UserError, match="did you mean gru_baseline_demo"):
         load_pretrained("gru_baseline")
-    with pytest.raises(UserError, match="there are .*static_baseline_demo"):
+    with pytest.raises(UserError, match="there are: .*static_baseline_demo"):
         load_pretrained("zzz")

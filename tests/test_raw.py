@@ -322,7 +322,7 @@ def test_a_killed_conversion_goes_on(raw, tmp_path):
         [sys.executable, "-c", program, raw, tmp_path], cwd=Path(__file__).parents[1]
     )
     assert ended.returncode == -signal.SIGKILL
-    with pytest.raises(UserError, match="half-written.*sensorium_2023.py again"):
+    with pytest.raises(UserError, match="half-written.*run .*again"):
         store_format.open_store(tmp_path)
     seen = set()
     names = convert(raw, tmp_path, on_trial=lambda session, *_: seen.add(session))
@@ -339,7 +339,7 @@ def test_stopped_conversion_goes_on(raw, tmp_path):
     seen = []
     with pytest.raises(KeyboardInterrupt):
         convert(raw, tmp_path, on_trial=stop)
-    with pytest.raises(UserError, match="half-written.*sensorium_2023.py again"):
+    with pytest.raises(UserError, match="half-written.*run .*again"):
         store_format.open_store(tmp_path)
     (tmp_path / f".{sorted(raw.glob('dynamic*'))[1].name}.partial").mkdir()  # as a kill leaves
     seen = []
@@ -605,5 +605,5 @@ def test_stores_that_are_none(damage, words, mouse, tmp_path):
 
 
 def test_a_folder_that_is_no_store(tmp_path):
-    with pytest.raises(UserError, match="expected a store .*data_prep"):
+    with pytest.raises(UserError, match="expected a store .*sensorium-jax prepare"):
         store_format.open_store(tmp_path)

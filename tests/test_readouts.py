@@ -10,6 +10,7 @@ import pytest
 
 from sensorium_jax import models as model
 from sensorium_jax.models import cores, modulators, readouts, shifters
+from sensorium_jax.models.model import _init
 from sensorium_jax.models.nn import sampling
 from sensorium_jax.types import Neurons, Params
 
@@ -299,7 +300,7 @@ def test_a_modulator_starts_at_a_gain_of_one_and_multiplies_the_rate():
     video = rng.normal(size=(1, B, T, H, W)).astype(np.float32)
     behavior = rng.normal(size=(1, B, T, 2)).astype(np.float32)
     clip = (video.shape[2:], behavior.shape[2:], behavior.shape[2:])
-    params = model._init(modulated, jax.random.key(0), people, clip=clip)
+    params = _init(modulated, jax.random.key(0), people, clip=clip)
     rate, _ = model.forward(modulated, params, video, behavior, behavior, people)
     without = Params({k: params.weights[k] for k in ("core", "readout")}, params.stats)
     before, _ = model.forward(plain, without, video, behavior, behavior, people)
@@ -318,7 +319,7 @@ def test_the_offset_moves_every_drive_and_the_bias_makes_up_for_it():
     clip = (video.shape[2:], two.shape[2:], two.shape[2:])
     rates = []
     for m in (plain, moved):
-        params = model._init(m, jax.random.key(0), people, clip=clip)
+        params = _init(m, jax.random.key(0), people, clip=clip)
         rates.append(model.forward(m, params, video, two, two, people)[0])
     np.testing.assert_allclose(*rates, rtol=1e-6)
 

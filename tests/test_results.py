@@ -7,10 +7,14 @@ import matplotlib
 import numpy as np
 import pytest
 
+from sensorium_jax.cli import compare as compare_command
+from sensorium_jax.cli import leaderboard as board_command
 from sensorium_jax.errors import UserError
 from sensorium_jax.pages import figures, page
+from sensorium_jax.pages.sections import report_page
 from sensorium_jax.scores import compare, metrics, report, results
-from sensorium_jax.scores import published as leaderboard
+from sensorium_jax.scores import published as published_scores
+from sensorium_jax.scores.score import Score
 
 
 def scored(noise, *, tiers=("oracle", "final_test_main"), seed=0, neurons=(12, 9)):
@@ -28,7 +32,7 @@ def scored(noise, *, tiers=("oracle", "final_test_main"), seed=0, neurons=(12, 9
                 float(found.value.mean()) for found in (single.correlation(), repeats.to_average())
             )
             scores.append(
-                report.Score(
+                Score(
                     f"mouse{index}", tier, "all", 6, n, value, average, None, None, 0,
                     clips={
                         "single_trial": single.clip_moments(), "to_average": repeats.clip_moments()
@@ -55,14 +59,14 @@ def test_the_better_run_is_found(tmp_path, capsys):
     (same, *_) = compare.compare(a, a)
     assert same.low == same.high == 0 and not same.clear and same.better == 0
 
-    assert compare.main([str(a), str(b), "--json", str(tmp_path / "d.json")]) == 0
+    assert compare_command.main([str(a), str(b), "--json", str(tmp_path / "d.json")]) == 0
     assert "final_test_main" in capsys.readouterr().out
     assert json.loads((tmp_path / "d.json").read_text())[0]["low"] == whole.low
 
     averages, *_ = compare.compare(a, b, field="to_average")
     assert averages.a == pytest.approx(scored(1.0).by_neuron("oracle", field="to_average"))
     assert averages.clear and averages.a != whole.a
-    assert compare.main([str(a), str(b), "--score", "to_average"]) == 0
+    assert compare_command.main([str(a), str(b), "--score", "to_average"]) == 0
     assert "Correlation (to average)" in capsys.readouterr().out
 
 
@@ -77,9 +81,9 @@ def test_runs_that_cannot_be_compared(tmp_path, capsys):
         with pytest.raises(UserError, match=message):
             compare.compare(a, other)
     (tmp_path / "seed" / results.SCORES).write_bytes(b"PK no zip")
-    assert compare.main([str(a), str(tmp_path / "seed")]) == 2
+    assert compare_command.main([str(a), str(tmp_path / "seed")]) == 2
     assert "which is damaged" in capsys.readouterr().err
-    assert compare.main([str(a), str(tmp_path / "nowhere")]) == 2
+    assert compare_command.main([str(a), str(tmp_path / "nowhere")]) == 2
     assert "which is missing; score the run" in capsys.readouterr().err
 
 
@@ -89,10 +93,10 @@ def test_the_board_ranks_runs_and_marks_simulated_mice(tmp_path, capsys):
     for score in values["scores"]:
         score["single_trial_ceiling"] = 0.9
     (b / results.REPORT).write_text(json.dumps(values))
-    entries = [leaderboard.entry(run) for run in (a, b)]
+    entries = [published_scores.entry(run) for run in (a, b)]
     assert [e.kind for e in entries] == ["yours", "SIMULATED"]
     board = tmp_path / "board.json"
-    assert leaderboard.main([str(a), str(b), "--json", str(board)]) == 0
+    assert board_command.main([str(a), str(b), "--json", str(board)]) == 0
     names = [column.split()[1] for column in capsys.readouterr().out.splitlines() if "│" in column]
     assert names.index("b") < names.index("a") < names.index("DwiseNeuro,")
     published = json.loads(board.read_text())["published"]
@@ -100,15 +104,25 @@ def test_the_board_ranks_runs_and_marks_simulated_mice(tmp_path, capsys):
     assert values["DwiseNeuro, 1st", "final_test_bonus"] == 0.2215
     assert values["ViV1T, 3rd", "oracle"] == 0.2608
     assert values["factorised, mean", "final_test_main"] == 0.1828
-    assert leaderboard.main([str(a), "--score", "to_average"]) == 0
+    assert board_command.main([str(a), "--score", "to_average"]) == 0
     shown = capsys.readouterr().out
     assert "0.3569" in shown and "0.3210" in shown and "DwiseNeuro" not in shown
     assert {e["kind"] for e in published} == {"server", "own score", "quoted"}
-    assert leaderboard.main([str(tmp_path / "nowhere")]) == 2
+    assert board_command.main([str(tmp_path / "nowhere")]) == 2
+
+
+@pytest.mark.parametrize("content", [{}, {"means": []}, {"means": [{"tier": "oracle"}]}, [], None])
+def test_a_report_of_another_version_is_named(content, tmp_path, capsys):
+    run = run_of(tmp_path / "a", 1.0)
+    (run / results.REPORT).write_text(json.dumps(content))
+    assert board_command.main([str(run)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "report.json" in error
+    assert "another version's" in error or "JSON object" in error or "no such key" in error
 
 
 def test_a_page_of_scores_needs_nothing_else():
-    page = scored(1.0).to_html()
+    page = report_page(scored(1.0))
     assert page.count("<svg") == page.count("</svg>") == 2
     without_names = re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", page)
     assert not re.search(r"(src|href)=.?https?:|@import|<script", without_names)
@@ -117,7 +131,7 @@ def test_a_page_of_scores_needs_nothing_else():
     html = scored(1.0)._repr_html_()
     assert html.startswith("<div") and "<svg" not in html
     nothing = report.Report((), withheld=("oracle",))
-    assert "Nothing was scored." in nothing.to_html() and "withheld" in nothing._repr_html_()
+    assert "Nothing was scored." in report_page(nothing) and "withheld" in nothing._repr_html_()
 
 
 def test_matplotlib_is_left_as_it_was():

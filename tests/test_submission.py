@@ -303,25 +303,29 @@ def test_zips_of_half_a_track(zips, public, tmp_path):
 
 
 def test_nothing_is_left_of_a_failed_submission(trained, tmp_path, monkeypatch):
+    """Whichever tier fails, and what lay there before stays."""
     good = trained.predictions
+    (tmp_path / LIVE).write_text("of somebody else")
+    for fails in protocol.MAIN_TIERS:
 
-    def fail(params, tier, **options):
-        for i, trial in enumerate(good(params, tier, **options)):
-            if i == 2:
-                raise UserError("no more")
-            yield trial
+        def fail(params, tier, fails=fails, **options):
+            for i, trial in enumerate(good(params, tier, **options)):
+                if i == 2 and tier == fails:
+                    raise UserError("no more")
+                yield trial
 
-    monkeypatch.setitem(trained.__dict__, "predictions", fail)
-    with pytest.raises(UserError, match="no more"):
-        submission.write(trained, "main", tmp_path)
-    assert not [p for p in tmp_path.iterdir() if not p.name.startswith(".")]
+        monkeypatch.setitem(trained.__dict__, "predictions", fail)
+        with pytest.raises(UserError, match="no more"):
+            submission.write(trained, "main", tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == [LIVE]
+    assert (tmp_path / LIVE).read_text() == "of somebody else"
 
 
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"track": "side"}, "expected a track of main or bonus, got 'side'"),
-        ({"window": "all"}, "expected a window of starter, winners, got 'all'"),
+        ({"track": "side"}, "no track 'side'; there are: main, bonus"),
+        ({"window": "all"}, "no window 'all'; there are: starter, winners"),
     ],
 )
 def test_options_that_are_none(changes, words, trained, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax import load_recordings, protocol
+from sensorium_jax.cli import tiers as tiers_command
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data import tiers
 from sensorium_jax.errors import UserError
@@ -153,13 +154,13 @@ def test_folds_that_cannot_be(k, pool, words, opened):
 
 
 def test_program(store, tmp_path, capsys):
-    assert tiers.main([str(store), "--out", str(tmp_path / "folds"), "--folds", "2"]) == 0
+    assert tiers_command.main([str(store), "--out", str(tmp_path / "folds"), "--folds", "2"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         str(tmp_path / f"folds/fold{i}.csv") for i in range(2)
     ]
     recordings = load_recordings(store, tiers=tmp_path / "folds/fold1.csv")
     assert len(recordings.rows(0, "train")) and len(recordings.rows(0, "oracle"))
-    assert tiers.main([str(tmp_path), "--out", str(tmp_path / "x.csv")]) == 2
+    assert tiers_command.main([str(tmp_path), "--out", str(tmp_path / "x.csv")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: expected a store") and error.count("\n") == 1
 

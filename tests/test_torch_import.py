@@ -217,7 +217,7 @@ def test_damaged_exports(tmp_path):
         (lambda: arrays.unlink(), "is damaged"),
         (lambda: config.write_text(text[:50]), "which is damaged"),
         (lambda: config.write_text(text.replace('"format": 1', '"format": 2')), "of format 1"),
-        (lambda: config.write_text(text.replace("cores.fact", "files.fact")), "is damaged"),
+        (lambda: config.write_text(text.replace("cores.Fact", "files.Fact")), "is damaged"),
         (lambda: config.write_text(text.replace('"sessions": [', '"sessions": ["x",')), "3 sess"),
     ):
         damage()
@@ -234,7 +234,7 @@ def test_damaged_exports(tmp_path):
 def command(*arguments, cwd):
     """(exit code, stdout, stderr)"""
     done = subprocess.run(
-        [sys.executable, "-m", "sensorium_jax.torch_import", *map(str, arguments)],
+        [sys.executable, "-m", "sensorium_jax", "import-torch", *map(str, arguments)],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -117,7 +117,7 @@ def test_plateau_brings_the_best_weights_back(recordings, tmp_path):
     params, shown = run(recordings, tmp_path / "run", plan)
     scores = [r for r in lines(tmp_path / "run") if "oracle" in r]
     assert [r["step"] for r in scores] == [1, 2, 3]  # better, decay, stop
-    assert [r["rate"] for r in scores] == [1.0, 0.3, 0.3]
+    assert [r["lr_scale"] for r in scores] == [1.0, 0.3, 0.3]
     assert "learning rate lowered" in shown
     first, _ = run(recordings, tmp_path / "one", dataclasses.replace(plan, max_epochs=1))
     assert_same(params, first)
@@ -139,7 +139,7 @@ def test_a_resumed_run_that_decays_compiles_once(recordings, tmp_path, monkeypat
         run(recordings, tmp_path / "run", plan, devices=2)
     programs.clear()
     run(recordings, tmp_path / "run", plan, devices=2)
-    rates = [r["rate"] for r in lines(tmp_path / "run") if "oracle" in r]
+    rates = [r["lr_scale"] for r in lines(tmp_path / "run") if "oracle" in r]
     assert rates[1:3] == [1.0, 0.3] and len(rates) == 5  # two steps on, decay, two more
     assert [program._cache_size() for program in programs] == [1, 1]
 
@@ -177,7 +177,7 @@ def test_a_run_reopens_on_another_number_of_devices(whole):
 
 
 def test_all_tiers_are_scored(whole, capsys):
-    report = load_run(whole[0]).evaluate_all(Console(file=open("/dev/null", "w")))
+    report = load_run(whole[0]).evaluate_all()
     tiers = list(dict.fromkeys(s.tier for s in report.scores))
     assert tiers == [
         "oracle",
@@ -196,7 +196,7 @@ def test_predict_gives_expected_responses(whole, recordings):
     assert rate.shape == (40, 7) and (rate > 0).all()
     means = recordings.sessions[1].load("pooled/response_mean")[0]
     assert 0.2 < np.median(rate.mean(0) / means) < 5  # in the recording's own unit
-    with pytest.raises(UserError, match="no session 'x' in this run"):
+    with pytest.raises(UserError, match="one of the run's mice, got x"):
         again.predict(trial.video, trial.behavior, trial.pupil_center, session="x")
     with pytest.raises(UserError, match=r"expected video of shape \(40, 36, 64\)"):
         again.predict(trial.video[:, 1:], trial.behavior, trial.pupil_center, session=name)
@@ -207,14 +207,14 @@ def test_long_films_are_predicted_in_pieces(whole, recordings, monkeypatch):
     name = recordings.session_names[0]
     film = recordings.sessions[0].read(0, 0, 40)[:3]
     expected = again.predict(*film, session=name)
-    monkeypatch.setattr("sensorium_jax.run.PIECE_FRAMES", 9)
+    monkeypatch.setattr("sensorium_jax.runs.run.PIECE_FRAMES", 9)
     np.testing.assert_allclose(again.predict(*film, session=name), expected, rtol=1e-5)
     stream = again.stream(name)
     frames = [stream.predict(*(x[t : t + 1] for x in film)) for t in range(3)]
     np.testing.assert_allclose(np.concatenate(frames), expected[:3], rtol=1e-5)
     with pytest.raises(UserError, match=r"expected behavior of shape \(1, 2\), got \(2, 2\)"):
         stream.predict(film[0][:1], film[1][:2], film[2][:1])
-    with pytest.raises(UserError, match="no session 'x' in this run"):
+    with pytest.raises(UserError, match="one of the run's mice, got x"):
         again.stream("x")
 
 

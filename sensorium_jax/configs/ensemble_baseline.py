@@ -4,8 +4,8 @@ Source: the retrospective's ensembled baseline (arXiv 2407.09100), as quoted in
 neural-trajectory-evaluation; each member is the factorised baseline. Members are runs of their own
 in WORKDIR/member00 and so on, and ``sensorium_jax.ensemble(WORKDIR, ...)`` opens them as one model.
 
-    python experiments/run.py --config=ensemble_baseline                demo size, simulated mice
-    python experiments/run.py --config=ensemble_baseline --data STORE   published size, recordings
+    sensorium-jax train --config=ensemble_baseline                demo size, simulated mice
+    sensorium-jax train --config=ensemble_baseline --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
 on the oracle tier 0.455, 78 % of the ceiling, where its members reach 0.447 on average; 820 s for

@@ -3,8 +3,8 @@
 Source: the starter kit's notebooks/benchmarks_training.ipynb (ecker-lab/sensorium_2023), which
 trains a core of convolutions in space and over frames in turn; all else as in ``gru_baseline``.
 
-    python experiments/run.py --config=factorized_baseline                demo size, simulated mice
-    python experiments/run.py --config=factorized_baseline --data STORE   published size, recordings
+    sensorium-jax train --config=factorized_baseline                demo size, simulated mice
+    sensorium-jax train --config=factorized_baseline --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
 on the oracle tier 0.447 (0.444 to 0.449 over three seeds), 76 % of the ceiling; commit 8b12712.

@@ -3,8 +3,8 @@
 What it lacks against ``factorized_baseline``, at equal training, is what knowing the state of the
 animal adds.
 
-    python experiments/run.py --config=factorized_no_behavior               demo size
-    python experiments/run.py --config=factorized_no_behavior --data STORE  published size
+    sensorium-jax train --config=factorized_no_behavior               demo size
+    sensorium-jax train --config=factorized_no_behavior --data STORE  published size
 
 Not trained to its end yet: the tests train it for two steps.
 """

@@ -3,8 +3,8 @@
 Source: the 3D model of the starter kit's notebooks/models_demo.ipynb (ecker-lab/sensorium_2023),
 trained as the benchmark's baselines are.
 
-    python experiments/run.py --config=full_3d                demo size, simulated mice
-    python experiments/run.py --config=full_3d --data STORE   published size, recordings
+    sensorium-jax train --config=full_3d                demo size, simulated mice
+    sensorium-jax train --config=full_3d --data STORE   published size, recordings
 
 Not trained to its end yet: the tests train it for two steps.
 """

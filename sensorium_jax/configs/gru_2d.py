@@ -3,8 +3,8 @@
 Source: the GRU model of the starter kit's notebooks/models_demo.ipynb (ecker-lab/sensorium_2023),
 trained as the benchmark's baselines are.
 
-    python experiments/run.py --config=gru_2d                demo size, simulated mice
-    python experiments/run.py --config=gru_2d --data STORE   published size, recordings
+    sensorium-jax train --config=gru_2d                demo size, simulated mice
+    sensorium-jax train --config=gru_2d --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
 on the oracle tier 0.456 (one seed), 78 % of the ceiling, in 279 s, partly beside other work;

@@ -3,8 +3,8 @@
 Source: the starter kit's notebooks/benchmarks_training.ipynb (ecker-lab/sensorium_2023), which
 trains a rotation-equivariant 2D core with a ConvGRU, a full Gaussian readout and a gaze shifter.
 
-    python experiments/run.py --config=gru_baseline                  demo size, simulated mice
-    python experiments/run.py --config=gru_baseline --data STORE     published size, recordings
+    sensorium-jax train --config=gru_baseline                  demo size, simulated mice
+    sensorium-jax train --config=gru_baseline --data STORE     published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
 on the oracle tier 0.457 (0.454 to 0.460 over three seeds), 78 % of the ceiling, in 209 s;

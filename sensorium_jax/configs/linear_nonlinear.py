@@ -5,8 +5,8 @@ in space and time at its position. What ``factorized_baseline`` has beyond it is
 layers. The classic model of a V1 simple cell (e.g. Carandini et al. 2005, "Do we know what the
 early visual system does?", J. Neurosci.).
 
-    python experiments/run.py --config=linear_nonlinear                demo size, simulated mice
-    python experiments/run.py --config=linear_nonlinear --data STORE   published size, recordings
+    sensorium-jax train --config=linear_nonlinear                demo size, simulated mice
+    sensorium-jax train --config=linear_nonlinear --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
 on the oracle tier 0.219 (one seed), 37 % of the ceiling; 810 s at low priority beside other work;

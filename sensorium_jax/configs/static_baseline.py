@@ -2,8 +2,8 @@
 
 What it lacks against ``gru_baseline``, at equal training, is what the past of a film adds.
 
-    python experiments/run.py --config=static_baseline               demo size, simulated mice
-    python experiments/run.py --config=static_baseline --data STORE  published size, recordings
+    sensorium-jax train --config=static_baseline               demo size, simulated mice
+    sensorium-jax train --config=static_baseline --data STORE  published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
 on the oracle tier 0.332 (0.321 to 0.346 over three seeds), 57 % of the ceiling, in 187 s;

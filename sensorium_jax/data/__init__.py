@@ -1,1 +1,5 @@
-"""From raw recordings to batches. NumPy, tensorstore and grain only: no file here imports JAX."""
+"""Stores of recordings, and batches read from them, with NumPy, tensorstore and grain: no JAX.
+
+``format`` describes and reads a store, ``writer`` writes one; ``tiers`` assigns trials to tiers,
+``recordings`` stacks the sessions of a store, ``pipeline`` reads batches of trials.
+"""

@@ -3,28 +3,29 @@
     STORE/
       store.json                  the sessions; written last, so a store without it is half-written
       <session>/
-        meta.json                 one column an entry of ``TrialTable``, and where it all came from
+        meta.json                 the columns of ``TrialTable``, sizes and provenance
         video         [trials T H W]  uint8 where the recording is integer-valued, else float32
         response      [trials T N]    float32 or float16, deconvolved activity
         behavior      [trials T 2]    float32: pupil size, running speed
         pupil_center  [trials T 2]    float32: x, y
         rate          [trials T N]    float32, simulated mice only: the expected response
         position_um   [N 3]  unit_ids [N]
-        stills        [trials 16 H W] uint8, by which clips are told apart; see ``labels.py``
-        released/<field>_{mean,std}   [T ...] statistics that came with the recording, if any did
+        stills        [trials 16 H W] uint8, frames that identify the clip; ``prepare/labels.py``
+        released/<field>_{mean,std}   [T ...] statistics that came with the recording, if any
         framewise/<field>_{mean,std}  [T ...] over trials of the train tier, frame by frame
         pooled/<field>_{mean,std}     [1 ...] over trials and frames of the train tier
 
-Every trial is one shard, cut along time so that a crop reads little more than itself. Chunks are
-compressed, bytes by zstd and floats by lz4 after a shuffle of their bits (smaller than zstd's, and
-read twice as fast), and carry a crc32c. Frames past a trial's end are 0; ``frames`` says how many
-are valid.
+Axes: T frames at 30 Hz, H W pixels, N neurons. Every trial is one shard, divided into chunks of 25
+frames so that a crop reads few frames beyond its own. Chunks are compressed, bytes by zstd and
+floats by lz4 after a shuffle of their bits (smaller than with zstd, and read twice as fast), and
+carry a crc32c checksum. Frames past a trial's end are 0; ``frames`` says how many are valid.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,24 +39,37 @@ from sensorium_jax.files import read_json
 VERSION = 2
 STORE_FILE, SESSION_FILE = "store.json", "meta.json"
 FIELDS = ("video", "behavior", "pupil_center", "response")
+META = ("neurons", "frames", "trial_files", "simulated", "provenance", "trials")
 KINDS = ("released", "framewise", "pooled")
 CHUNK_FRAMES = 25
-AGAIN = "run data_prep/sensorium_2023.py again with the same --raw and --out to finish it"
 
 
 class TrialTable(NamedTuple):
-    """One entry a trial, in the order of the arrays' first axis."""
+    """Columns with one entry for each trial, in the order of the arrays' first axis.
+
+    Examples:
+        >>> table = TrialTable(
+        ...     number=np.array([0, 2]),
+        ...     tier=np.array(["train", "oracle"]),
+        ...     family=np.array(["natural", "natural"]),
+        ...     clip=np.array(["clip00000", "clip00001"]),
+        ...     frames=np.array([300, 300]),
+        ...     labelled=np.array([True, True]),
+        ... )
+        >>> table.number[table.tier == "oracle"].tolist()
+        [2]
+    """
 
     number: np.ndarray  # [trials] file number in the recording
     tier: np.ndarray  # [trials] see ``protocol.TIERS``
     family: np.ndarray  # [trials] stimulus family, or "unknown"
-    clip: np.ndarray  # [trials] equal ids are the same film
+    clip: np.ndarray  # [trials] clip id: trials of the same film have the same id
     frames: np.ndarray  # [trials] valid frames
     labelled: np.ndarray  # [trials] False where the responses are withheld
 
 
 class Trial(NamedTuple):
-    """One trial, or a crop of it, in stored units."""
+    """One trial, or a crop of it, in stored units: T frames, N neurons."""
 
     video: np.ndarray  # [T H W]
     behavior: np.ndarray  # [T 2]
@@ -64,11 +78,11 @@ class Trial(NamedTuple):
 
 
 class Session:
-    """One mouse in a store. Arrays open on first use, so it can be sent to another process."""
+    """One mouse in a store. Arrays are opened on first use, so that a session can be pickled."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        meta = read_json(folder / SESSION_FILE, advice=AGAIN)
+        meta = read_json(folder / SESSION_FILE, advice=remedy(folder.parent), keys=META)
         self.name = folder.name
         self.neurons: int = meta["neurons"]
         self.frames: int = meta["frames"]
@@ -84,12 +98,12 @@ class Session:
         return other
 
     def read(self, row: int, start: int, stop: int) -> Trial:
-        """Frames ``start`` to ``stop`` of the trial at ``row`` of the table."""
+        """Frames ``start`` to ``stop`` (exclusive) of the trial at ``row`` of the table."""
         futures = [self._array(f)[row, start:stop].read() for f in Trial._fields]
         return Trial(*(f.result() for f in futures))
 
     def read_rate(self, row: int, start: int, stop: int) -> np.ndarray:
-        """The true rate of a simulated mouse: [T N]."""
+        """The true rate of a simulated mouse, in units of its responses: [T N]."""
         return self._array("rate")[row, start:stop].read().result()
 
     @property
@@ -98,7 +112,7 @@ class Session:
         return (self.folder / "released").exists()
 
     def dtype(self, name: str) -> str:
-        """Type of an array's numbers, as stored."""
+        """The stored dtype of an array, such as "uint8"."""
         return self._array(name).dtype.name
 
     def load(self, name: str) -> np.ndarray:
@@ -129,18 +143,25 @@ def open_store(path: Path) -> Store:
     """Open a store.
 
     Raises:
-        UserError: nothing there, something else, a half-written store, or another version.
+        UserError: the path does not exist or is no store, or the store is half-written or of
+            another version.
+
+    Examples:
+        >>> open_store(Path("nowhere"))
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: no store at nowhere; make one with sensorium-jax prepare
     """
     if not path.exists():
-        raise UserError(f"no store at {path}; make one with data_prep/sensorium_2023.py")
+        raise UserError(f"no store at {path}; make one with sensorium-jax prepare")
     if not (path / STORE_FILE).exists():
         if any(path.glob(f"*/{SESSION_FILE}")) or any(path.glob(".*.partial")):
-            raise UserError(f"the store at {path} is half-written; {AGAIN}")
+            raise UserError(f"the store at {path} is half-written; {remedy(path)}")
         raise UserError(
-            f"expected a store (with {STORE_FILE}) at {path}, found none; raw recordings are "
-            "converted by data_prep/sensorium_2023.py"
+            f"expected a store (with {STORE_FILE}) at {path}, found none; recordings are "
+            "converted by sensorium-jax prepare"
         )
-    meta = read_json(path / STORE_FILE, advice=AGAIN)
+    meta = read_json(path / STORE_FILE, advice=remedy(path), keys=("version", "sessions"))
     if meta.get("version") != VERSION:
         raise UserError(
             f"expected version {VERSION} of the store format in {path / STORE_FILE}, found "
@@ -148,14 +169,40 @@ def open_store(path: Path) -> Store:
         )
     missing = [s for s in meta["sessions"] if not (path / s / SESSION_FILE).exists()]
     if missing:
-        raise UserError(f"the store at {path} lacks {', '.join(missing)}; {AGAIN}")
+        raise UserError(f"the store at {path} lacks {', '.join(missing)}; {remedy(path)}")
     return Store(path, tuple(Session(path / s) for s in meta["sessions"]))
 
 
+def remedy(store: Path) -> str:
+    """Advice on a damaged store: run again the commands that made it, as its files record them.
+
+    Examples:
+        >>> remedy(Path("nowhere"))
+        'run the command that made it again (sensorium-jax prepare, or simulate)'
+    """
+    commands = read_commands(store / STORE_FILE)
+    for file in sorted(store.glob(f"*/{SESSION_FILE}")):
+        commands += read_commands(file)
+    commands = list(dict.fromkeys(commands))
+    if not commands:
+        return "run the command that made it again (sensorium-jax prepare, or simulate)"
+    return f"to mend it, run again: {'; then '.join(commands)}"
+
+
+def read_commands(file: Path) -> list[str]:
+    """The commands that a JSON file of a store records; [] if the file is damaged."""
+    try:
+        record = json.loads(file.read_text())
+        commands = record.get("commands") or [record.get("provenance", {}).get("command")]
+        return [command for command in commands if isinstance(command, str) and command]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
+
+
 def array_spec(path: Path) -> dict[str, Any]:
-    """How tensorstore opens an array of the store."""
+    """The tensorstore spec of an array of the store."""
     return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path.absolute())}}
 
 
-def __getattr__(name: str):  # names of before version 0.2
+def __getattr__(name: str):  # names from before version 0.2
     return _moved.look_up(__name__, name)

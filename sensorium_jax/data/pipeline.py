@@ -1,6 +1,6 @@
 """Batches of trials: random crops for training, whole trials for evaluation.
 
-The host moves bytes only: batches hold stored dtypes, and normalisation happens on the device.
+The host only moves bytes: batches hold stored dtypes, and normalisation is done on the device.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PREFETCHED_BATCHES = 4
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop(grain.transforms.RandomMap):
-    """From a row of a session's table to a crop of that trial, of which no more is read."""
+    """A random crop of the trial at a row of a session's table; only the crop is read."""
 
     recordings: Recordings
     session: int
     frames: int
 
     def random_map(self, row: int, rng: np.random.Generator) -> Batch:
-        """A trial of a batch: [T ...], every start equally likely."""
+        """One trial of a batch: arrays [T ...]; the crop's first frame is uniformly distributed."""
         session = self.recordings.sessions[self.session]
         start = int(rng.integers(0, session.trials.frames[row] - self.frames + 1))
         trial = session.read(int(row), start, start + self.frames)
@@ -49,24 +49,24 @@ def train_iterator(
     part: int = 0,
     parts: int = 1,
 ) -> grain.DatasetIterator:
-    """Endless shuffled batches of random crops of every session: ``Batch`` of [S B T ...].
+    """Endless shuffled batches of random crops of every session: ``Batch`` of arrays [S B T ...].
 
-    Deterministic in the seed; ``get_state`` and ``set_state`` resume at a batch. Of several
-    readers each has its part of every batch, and reads no more; the parts together are the batch
-    of one reader alone.
+    Deterministic given the seed; ``get_state`` and ``set_state`` resume at a batch. Each of several
+    processes reads only its part of every batch; the parts together are the batch that a single
+    process reads.
 
     Args:
-        recordings: the sessions.
-        frames: length T of a crop.
+        recordings: the S sessions.
+        frames: T, frames of a crop.
         trials: B, crops of every session in a batch.
-        seed: of order and crops.
-        tier: where the trials come from.
-        part: which part of every batch, from 0.
-        parts: how many equal parts there are.
+        seed: of the order of trials and of the crops.
+        tier: the tier whose trials are read.
+        part: index of the part of every batch to read, from 0.
+        parts: number of equal parts.
 
     Raises:
-        UserError: a batch that cannot be parted so, fewer trials than a batch needs, or trials
-            shorter than the crop.
+        UserError: the parts do not divide a batch, a session has fewer trials than a batch, or
+            trials are shorter than the crop.
     """
     if frames < 1 or trials < 1:
         raise UserError(f"expected at least 1 frame and 1 trial, got {frames} and {trials}")
@@ -101,7 +101,17 @@ def train_iterator(
 
 
 def example_batch(recordings: Recordings, *, frames: int) -> Batch:
-    """A batch of zeros of one trial a session, for its shapes."""
+    """A batch of zeros, one trial a session, to initialise a model: arrays [S 1 T ...].
+
+    Examples:
+        Any object with sessions of so many neurons will do:
+
+        >>> from types import SimpleNamespace
+        >>> recordings = SimpleNamespace(sessions=[SimpleNamespace(neurons=n) for n in (5, 8)])
+        >>> batch = example_batch(recordings, frames=50)
+        >>> batch.video.shape, batch.response.shape
+        ((2, 1, 50, 36, 64), (2, 1, 50, 8))
+    """
     s, n = len(recordings.sessions), max(session.neurons for session in recordings.sessions)
     return Batch(
         np.zeros((s, 1, frames, protocol.HEIGHT, protocol.WIDTH), np.uint8),
@@ -114,7 +124,7 @@ def example_batch(recordings: Recordings, *, frames: int) -> Batch:
 
 
 class EvalBatch(NamedTuple):
-    """Whole trials of every session, padded at their end."""
+    """Whole trials of every session, padded at their ends."""
 
     batch: Batch
     index: np.ndarray  # [S B] row of each session's trial table; -1 where there is no trial
@@ -130,17 +140,17 @@ def eval_batches(
     sessions: Sequence[int] | None = None,
     by_clip: bool = False,
 ) -> Iterator[EvalBatch]:
-    """All trials of a tier, cut to the frames that are scored.
+    """All trials of a tier, cut to the first 300 frames of a clip: arrays [S B T ...].
 
-    Every batch of every tier has the same shape, so that prediction compiles once.
+    Batches of all tiers have the same shape, so that prediction compiles once.
 
     Args:
         recordings: the sessions.
-        tier: which trials.
-        trials: B, trials of every session in a batch; the last one is padded.
+        tier: the tier whose trials are read.
+        trials: B, trials of every session in a batch; the last batch is padded.
         rate: read the true rate as well (simulated mice).
-        sessions: S of them, by position; None takes all.
-        by_clip: the repeats of each clip come one after the other; else trials come by file number.
+        sessions: positions of the S sessions to read; None: all.
+        by_clip: yield the repeats of each clip one after the other; else trials by file number.
 
     Raises:
         UserError: there is no such tier.
@@ -165,14 +175,14 @@ def eval_batches(
         true = np.stack([[r for _, r in row] for row in items]) if rate else None
         return EvalBatch(batch, index, true)
 
-    with ThreadPoolExecutor(1) as reader:  # reads the next batch while this one is used
-        ahead = None
+    with ThreadPoolExecutor(1) as reader:  # reads the next batch while the caller uses this one
+        upcoming = None
         for first in range(0, max(map(len, rows)), trials):
-            now, ahead = ahead, reader.submit(read, first)
-            if now is not None:
-                yield now.result()
-        if ahead is not None:
-            yield ahead.result()
+            current, upcoming = upcoming, reader.submit(read, first)
+            if current is not None:
+                yield current.result()
+        if upcoming is not None:
+            yield upcoming.result()
 
 
 def _whole_trial(
@@ -195,5 +205,5 @@ def _stack(items) -> Batch:
     return Batch(*(np.stack(x) for x in zip(*items, strict=True)))
 
 
-def __getattr__(name: str):  # names of before version 0.2
+def __getattr__(name: str):  # names from before version 0.2
     return _moved.look_up(__name__, name)

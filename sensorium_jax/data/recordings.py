@@ -1,4 +1,4 @@
-"""The sessions of a store, with what models need to know of them, padded and stacked."""
+"""The sessions of a store with their neurons and statistics, padded and stacked for models."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ from sensorium_jax.types import Moments, Neurons, Statistics
 
 
 class Recordings:
-    """The sessions of a store, with what models need to know of them, padded and stacked.
+    """The sessions of a store with their neurons and statistics, padded and stacked for models.
 
-    Neurons are padded to the largest session, rounded up to a ``multiple``.
+    The neuron axis is padded to the largest session, rounded up to a ``multiple``.
+
+    Attributes:
+        store: the store.
+        tiers: the tier table in place of the store's tiers; None: the store's.
+        sessions: S sessions, in the order of every array's first axis.
+        session_names: their names.
+        simulated: whether all mice are simulated, so that their true rates are known.
     """
 
     def __init__(self, store: Store, *, tiers: Path | None = None, multiple: int = 1):
-        self.store, self.tiers = store, tiers  # the table that its tiers come from, if not its own
+        self.store, self.tiers = store, tiers
         self.sessions: tuple[Session, ...] = store.sessions
         self.session_names = tuple(s.name for s in self.sessions)
         self.simulated = all(s.simulated for s in self.sessions)
         self._statistics: dict[str, Statistics] = {}  # by kind
-        self._most = -(-max(s.neurons for s in self.sessions) // multiple) * multiple
+        self._width = -(-max(s.neurons for s in self.sessions) // multiple) * multiple  # N
 
     def only(self, names: Sequence[str]) -> Recordings:
-        """The same recordings of some mice, in the order of the store.
+        """The recordings of these mice alone, in the order of the store.
 
         Raises:
-            UserError: a mouse that is not there.
+            UserError: there is no mouse of that name.
         """
         for name in names:
             if name not in self.session_names:
@@ -52,15 +59,15 @@ class Recordings:
 
     @functools.cached_property
     def neuron_digests(self) -> dict[str, str]:
-        """By session name, a digest of its unit ids in order: which neurons these are."""
+        """Digest of each session's unit ids in order, by name: identifies the neurons."""
         ids = (s.load("unit_ids").astype("<i8").tobytes() for s in self.sessions)
         digests = (hashlib.sha256(x).hexdigest()[:16] for x in ids)
         return dict(zip(self.session_names, digests, strict=True))
 
     @functools.cached_property
     def neurons(self) -> Neurons:
-        """Neurons of all sessions, padded to the largest."""
-        mask = np.arange(self._most) < np.array([[s.neurons] for s in self.sessions])
+        """Neurons of all sessions: arrays [S N ...], padded."""
+        mask = np.arange(self._width) < np.array([[s.neurons] for s in self.sessions])
         position, mean = [], []
         for session in self.sessions:
             moments = _response_moments(session, "pooled")
@@ -69,16 +76,20 @@ class Recordings:
         return Neurons(np.stack(position), np.stack(mean), mask)
 
     def statistics(self, kind: str) -> Statistics:
-        """What inputs and responses are normalised by.
+        """Mean and std by which inputs and responses are normalised: [S f ...].
+
+            std = max(std, 0.01 <std>),    <> the mean over neurons and frames
+
+        is the rule of the official loader (``NeuroNormalizer``) for responses; the same floor keeps
+        the inputs' std above zero. It is applied here, so that code on the device only divides.
 
         Args:
-            kind: "released", frame by frame, as they came with the recording; "framewise", the
-                same, computed from the train tier, which also stands in where none came; or
-                "pooled" over frames.
+            kind: "released", for each frame of a clip, as they came with the recording;
+                "framewise", for each frame, computed from the train tier (also used in place of
+                "released" if none came with the recording); or "pooled" over frames (f = 1).
 
-        The response's std is never below a hundredth of its mean over neurons (and frames), the
-        rule of the official loader (``NeuroNormalizer``); the same guard keeps the inputs' std
-        from zero. It is applied here, once, so that device code just divides.
+        Raises:
+            UserError: there is no such kind.
         """
         if kind not in KINDS:
             raise UserError(f"expected statistics of kind {' or '.join(KINDS)}, got {kind!r}")
@@ -101,7 +112,7 @@ class Recordings:
             **{
                 name: Moments(
                     *(
-                        np.stack([_fit(x, frames) for x in moment])
+                        np.stack([_fit_length(x, frames) for x in moment])
                         for moment in zip(*moments, strict=True)
                     )
                 )
@@ -111,7 +122,7 @@ class Recordings:
         )
 
     def rows(self, session: int, tier: str) -> np.ndarray:
-        """Rows of a session's table that belong to a tier, by file number.
+        """Rows of a session's trial table that belong to a tier, sorted by file number.
 
         Raises:
             UserError: there is no such tier.
@@ -123,31 +134,37 @@ class Recordings:
         return rows[np.argsort(table.number[rows])]
 
     def pad_trial(self, trial: Trial, frames: int) -> Trial:
-        """Pad a trial with zeros to ``frames`` and to the largest session's neurons."""
-        room = [(0, frames - len(trial.video))]
+        """Pad a trial with zeros, to ``frames`` and to the padded number of neurons."""
+        padding = [(0, frames - len(trial.video))]
         video, behavior, pupil, response = (
-            np.pad(x, room + [(0, 0)] * (x.ndim - 1)) if room[0][1] else x for x in trial
+            np.pad(x, padding + [(0, 0)] * (x.ndim - 1)) if padding[0][1] else x for x in trial
         )
         return Trial(video, behavior, pupil, self._pad(response, axis=1))
 
     def _pad(self, x: np.ndarray, *, axis: int, value: float = 0) -> np.ndarray:
-        room = [(0, 0)] * x.ndim
-        room[axis] = (0, self._most - x.shape[axis])
-        return np.pad(x, room, constant_values=value)
+        padding = [(0, 0)] * x.ndim
+        padding[axis] = (0, self._width - x.shape[axis])
+        return np.pad(x, padding, constant_values=value)
 
 
 def load_recordings(
     path: str | Path, *, tiers: str | Path | None = None, multiple: int = 1
 ) -> Recordings:
-    """Open a store for training and evaluation, by its own tiers or those of a table.
+    """Open a store for training and evaluation.
 
     Args:
         path: the store.
-        tiers: the table.
-        multiple: the number of neurons is padded to one of this, so that devices can share them.
+        tiers: a tier table in place of the store's tiers (``data.tiers``).
+        multiple: pad the number of neurons to a multiple of this, so that devices can share them.
 
     Raises:
-        UserError: it is none, or half-written; or the table is not one of its trials.
+        UserError: there is no complete store at the path, or the table does not fit its trials.
+
+    Examples:
+        >>> load_recordings("nowhere")
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: no store at nowhere; make one with sensorium-jax prepare
     """
     store = open_store(Path(path))
     if tiers is None:
@@ -156,7 +173,7 @@ def load_recordings(
 
 
 def _moments(session: Session, kind: str, field: str) -> Moments:
-    """Mean and std [f ...] of an input; frames without a number take the pooled ones."""
+    """Mean and std [f ...] of an input; where they are not finite, the pooled ones."""
     kind = _kind(session, kind)
     pooled_mean, pooled_std = (session.load(f"pooled/{field}_{m}") for m in ("mean", "std"))
     floor = protocol.STD_FLOOR * pooled_std.mean()
@@ -171,7 +188,7 @@ def _response_moments(session: Session, kind: str) -> Moments:
     kind = _kind(session, kind)
     mean, std = (session.load(f"{kind}/response_{m}") for m in ("mean", "std"))
     floor = protocol.STD_FLOOR * np.nanmean(std)
-    std = np.where(std > floor, std, floor if floor > 0 else 1)  # NaN takes the floor as well
+    std = np.where(std > floor, std, floor if floor > 0 else 1)  # NaN becomes the floor as well
     return Moments(np.nan_to_num(mean), std.astype(np.float32))
 
 
@@ -179,6 +196,6 @@ def _kind(session: Session, kind: str) -> str:
     return "framewise" if kind == "released" and not session.has_released else kind
 
 
-def _fit(x: np.ndarray, frames: int) -> np.ndarray:
-    """Cut [f ...] to ``frames``, or repeat its last frame up to there."""
+def _fit_length(x: np.ndarray, frames: int) -> np.ndarray:
+    """[f ...] cut to ``frames``, or extended to them by its last frame."""
     return x[np.minimum(np.arange(frames), len(x) - 1)]

@@ -1,4 +1,4 @@
-"""Writing a store: a session whole or not at all."""
+"""Writing a store: every session atomically, complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import tensorstore as ts
 
 from sensorium_jax._version import __version__
 from sensorium_jax.data.format import (
-    AGAIN,
     CHUNK_FRAMES,
     SESSION_FILE,
     STORE_FILE,
@@ -19,6 +18,8 @@ from sensorium_jax.data.format import (
     Trial,
     TrialTable,
     array_spec,
+    read_commands,
+    remedy,
 )
 from sensorium_jax.files import read_json, write_json
 
@@ -26,29 +27,44 @@ ZSTD_LEVEL, LZ4_LEVEL = 3, 1
 
 
 def finish_store(path: Path) -> list[str]:
-    """Declare a store complete: all sessions that lie in it, by name."""
-    sessions = sorted(p.parent.name for p in path.glob(f"[!.]*/{SESSION_FILE}"))
-    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions})
+    """Declare a store complete: write ``store.json``, and return the names of its sessions.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     finish_store(Path(folder))
+        []
+    """
+    files = sorted(path.glob(f"[!.]*/{SESSION_FILE}"))
+    sessions = [file.parent.name for file in files]
+    commands = list(dict.fromkeys(command for file in files for command in read_commands(file)))
+    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions, "commands": commands})
     return sessions
 
 
 def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool:
-    """Whether a session is in the store already, made from the same recording and options."""
+    """Whether the store already holds a session made from the same recording and options.
+
+    Examples:
+        >>> is_complete(Path("nowhere"), "dynamic29515-10-12", made_from={"response": "float32"})
+        False
+    """
     file = store / session / SESSION_FILE
     if not file.exists():
         return False
-    meta = read_json(file, advice=AGAIN)
+    meta = read_json(file, advice=remedy(store), keys=("version", "made_from"))
     return meta["version"] == VERSION and meta["made_from"] == made_from
 
 
 class SessionWriter:
-    """Writes one session beside its place, and moves it there when all of it is written.
+    """Writes one session into a hidden folder, which is renamed once everything is written.
 
-    with SessionWriter(store, name, trials=..., frames=..., neurons=..., ...) as writer:
-        writer.write(0, trial)
-        writer.finish(table, arrays, ...)
+        with SessionWriter(store, name, trials=..., frames=..., neurons=..., ...) as writer:
+            writer.write(0, trial)
+            writer.finish(table, arrays, ...)
+        finish_store(store)
 
-    Killed at any moment, it leaves the session's place as it was.
+    A writer that is killed leaves an earlier session of that name as it was.
     """
 
     def __init__(
@@ -64,8 +80,8 @@ class SessionWriter:
         response_dtype: str,
         simulated: bool,
     ):
-        self._place = store / name
-        self._beside = store / f".{name}.partial"
+        self._folder = store / name
+        self._partial = store / f".{name}.partial"
         self._meta = {"neurons": neurons, "frames": frames, "simulated": simulated}
         self._shapes = {
             "video": (trials, frames, *image),
@@ -80,10 +96,10 @@ class SessionWriter:
         self._pending: list[ts.WriteFutures] = []
 
     def __enter__(self) -> SessionWriter:
-        shutil.rmtree(self._beside, ignore_errors=True)  # what a killed conversion left
+        shutil.rmtree(self._partial, ignore_errors=True)  # of a killed conversion
         self._arrays = {
             name: _create(
-                self._beside / name, dtype=self._dtypes[name], shape=shape, chunk=CHUNK_FRAMES
+                self._partial / name, dtype=self._dtypes[name], shape=shape, chunk=CHUNK_FRAMES
             )
             for name, shape in self._shapes.items()
         }
@@ -91,7 +107,7 @@ class SessionWriter:
 
     def write(self, row: int, trial: Trial, *, rate: np.ndarray | None = None) -> None:
         """Write one trial of T valid frames, and the true rate [T N] of a simulated mouse."""
-        self._wait()  # for the trial before: at most two are in memory
+        self._wait()  # for the previous trial: at most two are in memory
         fields = trial._asdict() | ({} if rate is None else {"rate": rate})
         self._pending = [
             self._arrays[name][row, : len(x)].write(x.astype(self._dtypes[name], copy=False))
@@ -107,18 +123,18 @@ class SessionWriter:
         made_from: dict[str, Any],
         provenance: dict[str, Any],
     ) -> None:
-        """Write all that is not per trial.
+        """Write the trial table and the arrays of the whole session.
 
         Args:
             table: the trials.
-            arrays: by name, as "pooled/video_std".
-            trial_files: how many file numbers the recording has, gaps included.
-            made_from: what ``is_complete`` asks for.
-            provenance: where it came from, for people.
+            arrays: by name, such as "pooled/video_std".
+            trial_files: number of file numbers of the recording, gaps included.
+            made_from: recording and options, which ``is_complete`` compares.
+            provenance: source, command and checksums, for people.
         """
         self._wait()
         for name, x in arrays.items():
-            _create(self._beside / name, dtype=str(x.dtype), shape=x.shape).write(x).result()
+            _create(self._partial / name, dtype=str(x.dtype), shape=x.shape).write(x).result()
         self._meta |= {
             "version": VERSION,
             "trial_files": trial_files,
@@ -126,7 +142,7 @@ class SessionWriter:
             "provenance": {"written_by": f"sensorium_jax {__version__}", **provenance},
             "trials": {k: v.tolist() for k, v in table._asdict().items()},
         }
-        write_json(self._beside / SESSION_FILE, self._meta)
+        write_json(self._partial / SESSION_FILE, self._meta)
 
     def _wait(self) -> None:
         for future in self._pending:
@@ -135,23 +151,23 @@ class SessionWriter:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if kind is None:
-            shutil.rmtree(self._place, ignore_errors=True)
-            self._beside.rename(self._place)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._partial.rename(self._folder)
             return
         for future in self._pending:
             future.exception()
-        shutil.rmtree(self._beside, ignore_errors=True)
+        shutil.rmtree(self._partial, ignore_errors=True)
 
 
 def _create(
     path: Path, *, dtype: str, shape: tuple[int, ...], chunk: int | None = None
 ) -> ts.TensorStore:
-    """Make a zarr3 array: a shard a trial, cut into ``chunk`` frames; or one whole chunk."""
+    """Make a zarr3 array: a shard a trial, of chunks of ``chunk`` frames; None: a single chunk."""
     shard = list(shape) if chunk is None else [1, *shape[1:]]
     inner = shard if chunk is None else [1, min(chunk, shape[1]), *shape[2:]]
     if chunk is not None:  # a shard holds a whole number of chunks
         shard[1] = -(-shape[1] // inner[1]) * inner[1]
-    shuffled = {
+    blosc_options = {
         "cname": "lz4",
         "clevel": LZ4_LEVEL,
         "shuffle": "bitshuffle",
@@ -159,7 +175,7 @@ def _create(
         "blocksize": 0,
     }
     zstd = {"name": "zstd", "configuration": {"level": ZSTD_LEVEL}}
-    blosc = {"name": "blosc", "configuration": shuffled}
+    blosc = {"name": "blosc", "configuration": blosc_options}
     codecs = [
         {"name": "bytes", "configuration": {"endian": "little"}},
         zstd if dtype == "uint8" else blosc,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 import builtins
 import dataclasses
-import difflib
 import typing
 from typing import Any, TypeVar
 
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UserError, hint
 
 T = TypeVar("T")
 
@@ -36,23 +35,22 @@ def _replace(node: Any, names: list[str], value: Any, *, path: str) -> Any:
     name, *rest = names
     fields = settable_fields(node)
     if name not in fields:
-        near = difflib.get_close_matches(name, fields, n=3, cutoff=0.4)
-        known = f"nearest: {', '.join(near)}" if near else f"fields: {', '.join(fields)}"
-        raise UserError(f"no field {name!r} in {type(node).__name__} (of {path!r}); {known}")
+        advice = hint(name, fields)
+        raise UserError(f"no field {name!r} in {type(node).__name__} (of {path!r}); {advice}")
     current = getattr(node, name)
     if rest:
         value = _replace(current, rest, value, path=path)
     else:
-        hint = typing.get_type_hints(type(node))[name]
-        value = _checked(current, value, hint, path=path)
+        kind = typing.get_type_hints(type(node))[name]
+        value = _checked(current, value, kind, path=path)
     try:
         return dataclasses.replace(node, **{name: value})
     except ValueError as error:  # a dataclass that checks its own fields
         raise UserError(f"{path}: {error}") from None
 
 
-def _checked(current: Any, value: Any, hint: Any, *, path: str) -> Any:
-    """``value`` as a field's annotation ``hint`` wants it; ``current`` is what it replaces."""
+def _checked(current: Any, value: Any, kind: Any, *, path: str) -> Any:
+    """``value`` as a field's annotation ``kind`` wants it; ``current`` is what it replaces."""
     if dataclasses.is_dataclass(current):
         if value is None:  # an optional part, such as the shifter
             return None
@@ -61,22 +59,22 @@ def _checked(current: Any, value: Any, hint: Any, *, path: str) -> Any:
             f"({', '.join(f'{path}.{f}' for f in settable_fields(current))}), or None for no such "
             "part"
         )
-    if hint is float and type(value) is int:
+    if kind is float and type(value) is int:
         return float(value)
-    if not _fits(value, hint):
-        name = hint.__name__ if isinstance(hint, type) else hint
+    if not _fits(value, kind):
+        name = kind.__name__ if isinstance(kind, type) else kind
         raise UserError(
             f"expected a value of type {name} for {path}, like {current!r}; got {value!r}"
         )
     return value
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: Any, kind: Any) -> bool:
     """Whether a plain value is of an annotated type; Literals are left to the dataclass."""
-    kinds = typing.get_args(hint)
-    match typing.get_origin(hint):
+    kinds = typing.get_args(kind)
+    match typing.get_origin(kind):
         case None:
-            return type(value) is hint or (hint is float and type(value) is int)
+            return type(value) is kind or (kind is float and type(value) is int)
         case typing.Literal:
             return type(value) in map(type, kinds)
         case builtins.tuple if isinstance(value, tuple):
@@ -86,7 +84,7 @@ def _fits(value: Any, hint: Any) -> bool:
         case builtins.tuple:
             return False
         case _:
-            return any(_fits(value, kind) for kind in kinds)
+            return any(_fits(value, k) for k in kinds)
 
 
 def settable_fields(node: Any) -> dict[str, Any]:

@@ -14,11 +14,7 @@ from sensorium_jax.models.inputs import (
     response_std,
 )
 from sensorium_jax.models.model import (
-    Core,
     Model,
-    Modulator,
-    Readout,
-    Shifter,
     apply,
     drive_of_rate,
     forward,
@@ -27,6 +23,7 @@ from sensorium_jax.models.model import (
     rate_of_drive,
     select_sessions,
 )
+from sensorium_jax.models.parts import Core, Modulator, Readout, Shifter
 
 __all__ = [
     "SIGNALS",

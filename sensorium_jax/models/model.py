@@ -11,46 +11,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sensorium_jax.models.inputs import SIGNALS, mute_signals, normalise_inputs
+from sensorium_jax.models.parts import Core, Modulator, Readout, Shifter
 from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistics
-
-
-class Core(Protocol):
-    """See ``sensorium_jax.cores``."""
-
-    warmup_frames: int
-
-    def __call__(self, video, behavior, pupil_center, *, train): ...  # noqa: D102
-
-    def penalty(self, weights: PyTree) -> Array: ...  # noqa: D102
-
-
-class Readout(Protocol):
-    """See ``sensorium_jax.readouts``."""
-
-    takes_shift: bool
-
-    def __call__(self, features, neurons, shift, *, train): ...  # noqa: D102
-
-    def penalty(self, weights: PyTree) -> Array: ...  # noqa: D102
-
-
-class Shifter(Protocol):
-    """See ``sensorium_jax.shifters``."""
-
-    def __call__(self, pupil_center, behavior, *, train): ...  # noqa: D102
-
-
-class Modulator(Protocol):
-    """See ``sensorium_jax.modulators``."""
-
-    def __call__(self, behavior, neurons, *, train): ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +51,19 @@ class Model:
     dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
+        for name, kind in (
+            ("core", Core),
+            ("readout", Readout),
+            ("shifter", Shifter),
+            ("modulator", Modulator),
+        ):
+            part = getattr(self, name)
+            optional = name in ("shifter", "modulator")
+            if not (isinstance(part, kind) or (optional and part is None)):
+                raise ValueError(
+                    f"expected model.{name} to be a module derived from models.{kind.__name__}"
+                    f"{', or None' if optional else ''}, got {type(part).__name__}"
+                )
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"expected a dtype of float32 or bfloat16, got {self.dtype!r}")
         unknown = set(self.without) - set(SIGNALS)
@@ -120,23 +102,25 @@ def _init(model: Model, key: Array, neurons: Neurons, *, clip: tuple) -> Params:
     sessions = neurons.mask.shape[0]
 
     def init_readout(key: Array, neurons: Neurons) -> PyTree:
-        return model.readout.lazy_init(key, features, neurons, None, train=False)["params"]
+        return model.readout.lazy_init(key, features, neurons, None, train=False).get("params", {})
 
     readout = jax.vmap(init_readout)(jax.random.split(readout_key, sessions), neurons)
     if "bias" in readout:
         readout["bias"] = drive_of_rate(neurons.mean_response) - model.elu_offset
-    weights = {"core": core["params"], "readout": readout}
+    weights = {"core": core.get("params", {}), "readout": readout}
     behavior, pupil_center = inputs[1:]
     if model.shifter is not None:
 
         def init_shifter(key: Array) -> PyTree:
-            return model.shifter.lazy_init(key, pupil_center, behavior, train=False)["params"]
+            return model.shifter.lazy_init(key, pupil_center, behavior, train=False).get(
+                "params", {}
+            )
 
         weights["shifter"] = jax.vmap(init_shifter)(jax.random.split(shifter_key, sessions))
     if model.modulator is not None:
 
         def init_modulator(key: Array, neurons: Neurons) -> PyTree:
-            return model.modulator.lazy_init(key, behavior, neurons, train=False)["params"]
+            return model.modulator.lazy_init(key, behavior, neurons, train=False).get("params", {})
 
         keys = jax.random.split(jax.random.fold_in(shifter_key, 1), sessions)
         weights["modulator"] = jax.vmap(init_modulator)(keys, neurons)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import flax.linen as nn
 
+from sensorium_jax.models.parts import Modulator
 from sensorium_jax.types import Array, Neurons
 
 __all__ = ["MLP"]
 
 
-class MLP(nn.Module):
+class MLP(Modulator):
     """A perceptron with ELU between its layers; the gain is ELU(x) + 1, positive.
 
     It starts at a gain of one for everybody.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
+from sensorium_jax.models.parts import Shifter
 from sensorium_jax.types import Array
 
 __all__ = ["MLP", "StaticAffine"]
 
 
-class MLP(nn.Module):
+class MLP(Shifter):
     """A perceptron with tanh after every layer, the last included (neuralpredictors).
 
     It starts at no shift: a random one would carry receptive fields far off the map.
@@ -38,7 +39,7 @@ class MLP(nn.Module):
         return jnp.tanh(last(x))
 
 
-class StaticAffine(nn.Module):
+class StaticAffine(Shifter):
     """tanh of an affine map (``StaticAffine2d`` in neuralpredictors), starting at no shift.
 
     Attributes:

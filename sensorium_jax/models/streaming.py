@@ -11,6 +11,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.errors import UserError
+from sensorium_jax.models.check import check_streaming
 from sensorium_jax.models.inputs import mute_signals, normalise_inputs, response_std
 from sensorium_jax.models.model import Model, compute_features, compute_rate
 from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistics
@@ -49,15 +50,17 @@ def step(
     inputs = (inputs[0], *mute_signals(*inputs[1:], model.without))
     if carry is not None:
         inputs = tuple(jnp.concatenate(x, axis=2) for x in zip(carry.frames, inputs, strict=True))
-    seen, reach = inputs[0].shape[2], model.core.warmup_frames
+    core, seen = model.core, inputs[0].shape[2]
+    reach = core.warmup_frames if core.memory_frames is None else core.memory_frames
     kept = tuple(x[:, :, max(0, seen - reach) :] for x in inputs)
     states = {} if carry is None else carry.core
-    if seen <= reach:
+    if seen <= core.warmup_frames:
         none = jnp.zeros((*inputs[0].shape[:2], 0, neurons.mask.shape[1]))
         return none, Carry(kept, states)
     keys = jax.random.split(jax.random.key(0), inputs[0].shape[0])
     run = functools.partial(compute_features, model, params, train=False, mutable=["carry"])
     features, states = run(*inputs, keys, carry=states)
+    features = features[:, :, -batch.video.shape[2] :]  # of the new frames
     rate = compute_rate(model, params, features, *inputs[1:], neurons, keys, train=False)
     return rate, Carry(kept, dict(states))
 
@@ -92,7 +95,7 @@ class Stream:
             frames of the film, of which the model's warm-up has none.
 
         Raises:
-            UserError: arrays of other shapes.
+            UserError: arrays of other shapes, or a second piece for a core that cannot stream.
         """
         check_film(video, behavior, pupil_center)
         frames = len(video)
@@ -102,6 +105,8 @@ class Stream:
             first_frame=np.full((1, 1), self._frames, np.int32),
             frame_mask=np.ones((1, 1, frames), bool),
         )
+        if self._carry is not None:
+            check_streaming(self._model.core)
         rest = self._params, self._carry, batch, self._neurons, self._statistics
         response, self._carry = _step(self._model, *rest)
         self._frames += frames

@@ -16,6 +16,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax._version import __version__
+from sensorium_jax.models.check import features_shape
 from sensorium_jax.pages import figures, page
 from sensorium_jax.pages.sections import report_sections
 from sensorium_jax.runs.ensembles import Ensemble
@@ -81,7 +82,7 @@ def _neurons(trained: Ensemble, report: Report) -> Iterator[str]:
     caption = (
         f"Best, median and worst neuron of {names[0]} on the clip {example.clip}: mean over "
         f"{example.repeats} repeats, shaded the responses' standard deviation. Frames before "
-        "50 are not scored."
+        f"{protocol.SKIP_FRAMES} are not scored."
     )
     yield page.figure(figures.traces(chosen[0]), caption)
     masks = [recordings.neurons.mask[s] for s in sessions]
@@ -116,6 +117,8 @@ def _positions(run: Run) -> np.ndarray | None:
 
 def _core(run: Run) -> Iterator[str]:
     kernels = run.experiment.model.core.spatial_filters(run.params.weights["core"])
+    if kernels is None:
+        return
     yield "<h2>First layer</h2>"
     caption = "Filters of the video (at most 64), red and blue of opposite sign."
     yield page.figure(figures.filters(np.asarray(kernels)), caption)
@@ -127,6 +130,7 @@ def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
     e, model = run.experiment, run.experiment.model
     recordings = trained.recordings
     sessions = range(len(recordings.session_names))
+    maps = features_shape(model.core, frames=model.core.warmup_frames + 1)[-1]
     parameters = sum(x.size for x in jax.tree.leaves(run.params.weights))
     trials = sum(len(recordings.rows(s, protocol.TRAIN)) for s in sessions)
     members = f"{len(trained.runs)} of these, averaged" if len(trained.runs) > 1 else "one model"
@@ -134,7 +138,7 @@ def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
     yield page.table(
         ("", ""),
         [
-            ("core", f"{type(model.core).__name__}, {model.core.maps} maps"),
+            ("core", f"{type(model.core).__name__}, {maps} maps"),
             ("readout", type(model.readout).__name__),
             ("shifter", type(model.shifter).__name__ if model.shifter else "none"),
             ("weights", f"{parameters:,} ({members})"),

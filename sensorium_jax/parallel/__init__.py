@@ -9,6 +9,7 @@ Several processes (``jax.distributed``) run the same program, each with the tria
 devices.
 """
 
+from sensorium_jax.parallel.check import check_core
 from sensorium_jax.parallel.mesh import (
     devices_for,
     make_mesh,
@@ -22,6 +23,7 @@ from sensorium_jax.parallel.train_step import make_ensemble_step, make_train_ste
 
 __all__ = [
     "any_process",
+    "check_core",
     "devices_for",
     "fetch",
     "in_turn",

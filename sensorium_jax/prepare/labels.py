@@ -51,7 +51,7 @@ def family(video: np.ndarray, *, tier: str) -> str:
     length of a clip tells some families; what is left there is ``UNKNOWN``.
     """
     seen = _family(video)
-    if seen == protocol.NATURAL and tier.endswith("bonus"):
+    if seen == protocol.NATURAL and tier in protocol.BONUS_TIERS:
         return ONLY_LENGTH.get(len(video), UNKNOWN)
     return seen
 

@@ -15,7 +15,6 @@ columns x, y, z of their table, or at the centroid of their mask, or all at the 
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.data.format import Trial
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UserError, hint
 from sensorium_jax.prepare.recording import RawTrial
 from sensorium_jax.prepare.screen import average_areas
 
@@ -142,9 +141,7 @@ class NwbSession:
                 + (f"name one with --{what}" if found else "it cannot be converted without")
             )
         if name not in found:
-            near = difflib.get_close_matches(name, found, n=1, cutoff=0.3)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {there}"
-            raise UserError(f"no {kind} {name!r} in {self.source}; {hint}")
+            raise UserError(f"no {kind} {name!r} in {self.source}; {hint(name, found)}")
         return found[name]
 
     def _check_shapes(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.data.format import Session, Trial
+from sensorium_jax.data.format import Session, Trial, remedy
 from sensorium_jax.errors import UserError
 from sensorium_jax.prepare.recording import RawTrial
 
@@ -32,7 +32,8 @@ class StoredSession:
         except (ValueError, OSError) as error:  # tensorstore
             raise UserError(
                 f"expected trial {number} in {self.source}, which is damaged "
-                f"({str(error).splitlines()[0][:200]}); delete that folder and convert again"
+                f"({str(error).splitlines()[0][:200]}); remove that folder, then "
+                f"{remedy(self.source.parent)}"
             ) from None
         labelled = bool(self.session.trials.labelled[row])
         return RawTrial(trial, labelled, self.session.provenance["sha256"][row])

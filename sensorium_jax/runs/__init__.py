@@ -1,1 +1,1 @@
-"""A trained model and what it belongs to: its record, weights, checkpoints, predictions."""
+"""Trained models: the workdir of a run, its checkpoints, exported weights and predictions."""

@@ -1,8 +1,8 @@
-"""Best and last state of a run, kept with orbax. The only file with orbax.
+"""Checkpoints of the best and the last state of a run. The only file that uses orbax.
 
-``<workdir>/checkpoints/last`` holds all that a run needs to go on; ``best`` the weights with the
-highest oracle score so far. Orbax writes beside and renames, so that a kill at any moment leaves
-the checkpoint before.
+``<workdir>/checkpoints/last`` holds all that a run needs to resume; ``best`` the weights with the
+highest oracle score so far. Orbax writes to a temporary folder and renames it, so that a process
+killed at any moment leaves the previous checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from sensorium_jax.errors import UserError, is_full_disk
 from sensorium_jax.types import Params, TrainState
 
-SPARE = 3  # times a checkpoint's size that must be free: file systems round up
+SPARE = 3  # free space needed, over the size of a checkpoint: file systems round up
 
 
 class Checkpoints:
@@ -38,17 +38,17 @@ class Checkpoints:
         return self._last.latest_step()
 
     def save_last(self, state: TrainState, loop: dict[str, Any], *, step: int) -> None:
-        """Keep the whole state and ``loop``, JSON values that the training loop goes on from."""
+        """Save the whole state and ``loop``, JSON values from which the training loop resumes."""
         self._save(
             self._last, step, state=ocp.args.StandardSave(state), loop=ocp.args.JsonSave(loop)
         )
 
     def save_best(self, params: Params, *, step: int) -> None:
-        """Keep the weights of the best score so far."""
+        """Save the weights with the best score so far."""
         self._save(self._best, step, params=ocp.args.StandardSave(params))
 
     def restore_last(self, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The last state, on the devices of ``like``, and its ``loop`` values."""
+        """The last state, with the shapes and devices of ``like``, and its ``loop`` values."""
         restored = self._restore(
             self._last,
             state=ocp.args.StandardRestore(_abstract(like)),
@@ -57,11 +57,11 @@ class Checkpoints:
         return restored["state"], restored["loop"]
 
     def restore_best(self, like: Params) -> Params:
-        """The weights of the best score, on the devices of ``like``."""
+        """The weights with the best score, with the shapes and devices of ``like``."""
         return self._restore(self._best, params=ocp.args.StandardRestore(_abstract(like)))["params"]
 
     def _save(self, manager: ocp.CheckpointManager, step: int, **items: Any) -> None:
-        if step in manager.all_steps():  # a resumed run is back where it was: nothing new
+        if step in manager.all_steps():  # a resumed run saves at the step of its checkpoint
             return
         arrays = [item.item for name, item in items.items() if name != "loop"]
         self._check_space(SPARE * sum(x.nbytes for x in jax.tree.leaves(arrays)))
@@ -70,19 +70,19 @@ class Checkpoints:
         except Exception as error:
             if not is_full_disk(error):
                 raise
-            for half in self._folder.glob("*/*.orbax-checkpoint-tmp"):
-                shutil.rmtree(half, ignore_errors=True)
+            for unfinished in self._folder.glob("*/*.orbax-checkpoint-tmp"):
+                shutil.rmtree(unfinished, ignore_errors=True)
             raise self._no_space() from error
 
     def _check_space(self, needed: int) -> None:
-        """Ask first: an orbax that runs out of space also prints the errors of its threads."""
+        """Check before saving: when orbax runs out of space, it prints its threads' errors too."""
         if shutil.disk_usage(self._folder).free < needed:
             raise self._no_space()
 
     def _no_space(self) -> UserError:
         return UserError(
             f"no space left for a checkpoint in {self._folder}; free some, then run the same "
-            "command again to go on from the one before"
+            "command again to resume from the previous checkpoint"
         )
 
     def _restore(self, manager: ocp.CheckpointManager, **items: Any) -> Any:

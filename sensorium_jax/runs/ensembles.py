@@ -39,7 +39,7 @@ class Ensemble:
 
     @property
     def recordings(self) -> Recordings:
-        """The sessions, in the order of the readouts."""
+        """The sessions, in the order of the weights' session axis."""
         return self.runs[0].recordings
 
     @functools.cached_property
@@ -49,7 +49,7 @@ class Ensemble:
 
     @functools.cached_property
     def predictions(self) -> Predictions:
-        """``predictions(params, split)`` of the mean, trial by trial."""
+        """``predictions(params, split)`` of the mean prediction, trial by trial."""
         return self._make(make_predictions)
 
     def _make(self, function: Callable) -> Callable:
@@ -67,13 +67,13 @@ class Ensemble:
         return evaluate_tiers(self.evaluate, self.params, self.recordings, on_progress=on_progress)
 
     def session(self, name: str | None = None) -> Session:
-        """A mouse by name; without one, the only mouse."""
+        """A session by name; None: the only session."""
         return self.runs[0].session(name)
 
     def predict(
         self, video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray, *, session: str
     ) -> np.ndarray:
-        """``Run.predict``, averaged over the members: [T' N], T' of the longest warm-up."""
+        """``Run.predict``, averaged over the members: [T' N], T' for the longest warm-up."""
         rates = [run.predict(video, behavior, pupil_center, session=session) for run in self.runs]
         frames = min(map(len, rates))
         return np.mean([rate[-frames:] for rate in rates], axis=0)
@@ -84,27 +84,35 @@ def ensemble(
     data: str | Path | Recordings | None = None,
     devices: int = 1,
 ) -> Ensemble:
-    """Open finished runs as one model. Runs on one store and table of tiers share recordings.
+    """Open finished runs as one model, whose prediction is the mean of theirs.
+
+    Runs on the same store and tier table share one ``Recordings``.
 
     Args:
-        *workdirs: of runs, of ensembles, whose members are taken, or folders of weights.
-        data: the store, if it is no longer where the runs found it; or their recordings, if they
-            are open already.
-        devices: how many devices ``evaluate`` uses.
+        *workdirs: workdirs of runs or of ensembles (all of their members), or folders of weights.
+        data: the store, if it has moved since training; or the open recordings.
+        devices: number of devices that ``evaluate`` uses.
 
     Raises:
-        UserError: no workdir, one that is no run, or runs of different neurons or statistics.
+        UserError: no workdir is given, a workdir holds no run, or the runs differ in their neurons
+            or statistics.
+
+    Examples:
+        >>> ensemble()
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected the workdir of at least one run, got none
     """
     folders = [folder for workdir in workdirs for folder in _members(Path(workdir))]
     if not folders:
         raise UserError("expected the workdir of at least one run, got none")
-    opened: dict[tuple, Recordings] = {}
+    cache: dict[tuple, Recordings] = {}
     runs = []
     for folder in folders:
         if not (folder / RECORD).exists():
             runs.append(_open_weights(folder, data, devices))
             continue
-        recordings = data if isinstance(data, Recordings) else _open_once(folder, data, opened)
+        recordings = data if isinstance(data, Recordings) else _open_cached(folder, data, cache)
         runs.append(load_run(folder, data=recordings, devices=devices))
     for run, folder in zip(runs, folders, strict=True):
         _check_same(run, folder, runs[0], folders[0])
@@ -112,11 +120,19 @@ def ensemble(
 
 
 def member_workdirs(workdir: Path, experiment: Experiment) -> list[Path]:
-    """The folders of an ensemble's members."""
+    """The folders of an ensemble's members.
+
+    Examples:
+        >>> from sensorium_jax.configs import load_config
+        >>> folders = member_workdirs(Path("runs/e"), load_config("ensemble_baseline"))
+        >>> folders[0].as_posix()
+        'runs/e/member00'
+    """
     return [workdir / f"member{i:02d}" for i in range(experiment.members)]
 
 
 def _members(workdir: Path) -> Sequence[Path]:
+    """The workdirs or folders of weights that a workdir stands for."""
     if (workdir / CONFIG).exists() and not (workdir / RECORD).exists():
         return [workdir]
     experiment, _ = read_record(workdir)
@@ -132,29 +148,29 @@ def _open_weights(folder: Path, data: str | Path | Recordings | None, devices: i
     return load_weights_run(folder, data=data, devices=devices)
 
 
-def _open_once(
-    workdir: Path, data: str | Path | None, opened: dict[tuple, Recordings]
+def _open_cached(
+    workdir: Path, data: str | Path | None, cache: dict[tuple, Recordings]
 ) -> Recordings:
-    """The recordings of a run, shared with runs of the same store, tiers and padding."""
+    """The recordings of a run, shared by runs with the same store, tiers and padding."""
     experiment, record = read_record(workdir)
     tiers = workdir / TIERS
     table = tiers.read_text() if tiers.exists() else None
     key = str(data or record["data"]), table, experiment.neuron_devices
-    if key not in opened:
-        opened[key] = open_recordings(workdir, data=data)
-    return opened[key]
+    if key not in cache:
+        cache[key] = open_recordings(workdir, data=data)
+    return cache[key]
 
 
 def _check_same(run: Run, folder: Path, first: Run, first_folder: Path) -> None:
     """Raise ``UserError`` unless two runs can be averaged."""
     a, b = run.recordings, first.recordings
-    for what, mine, other in (
+    for what, found, expected in (
         ("sessions", a.session_names, b.session_names),
         ("neurons (digests of their ids)", a.neuron_digests, b.neuron_digests),
         ("statistics", run.experiment.data.statistics, first.experiment.data.statistics),
     ):
-        if mine != other:
+        if found != expected:
             raise UserError(
-                f"expected runs of the same {what} to average, found {mine} in {folder} and "
-                f"{other} in {first_folder}"
+                f"expected runs of the same {what} to average, found {found} in {folder} and "
+                f"{expected} in {first_folder}"
             )

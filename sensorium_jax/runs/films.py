@@ -1,4 +1,4 @@
-"""Films and signals in files, for predictions of what was never recorded."""
+"""Films, behaviour and gaze from files, to predict responses to films that were not recorded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,21 @@ SHAPE = protocol.HEIGHT, protocol.WIDTH
 
 
 def read_film(path: Path) -> np.ndarray:
-    """A film [T 36 64] in grey levels, at 30 Hz, from an npy or mp4 file.
+    """A film [T 36 64] in grey levels 0 to 255 at 30 Hz, from an npy or mp4 file.
 
-    Frames of an mp4 are those on the screen at 30 Hz, averaged over colours and over areas.
+    An mp4 is resampled to 30 Hz (each frame is the one on the screen at that time), and averaged
+    over colours and over areas.
 
     Raises:
-        UserError: no such file, an array of another shape or of other numbers, a damaged file.
+        UserError: the file is missing or damaged, or is not a film of that shape and range.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "film.npy"
+        ...     np.save(path, np.full((90, 36, 64), 128, np.uint8))  # three seconds of grey
+        ...     read_film(path).shape
+        (90, 36, 64)
     """
     if not path.is_file():
         raise UserError(f"expected a film in {path}, found no file; name an npy or mp4 file")
@@ -41,10 +50,18 @@ def read_film(path: Path) -> np.ndarray:
 
 
 def read_signal(path: Path, *, frames: int) -> np.ndarray:
-    """A signal of the animal [T 2], in recorded units, from an npy file.
+    """Behaviour (pupil size, running speed) or gaze (x, y) [T 2], in recorded units, from npy.
 
     Raises:
-        UserError: no such file, an array of another shape, NaN or infinity.
+        UserError: the file is missing or damaged, or is not finite numbers [T 2].
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "behavior.npy"
+        ...     np.save(path, np.zeros((90, 2)))
+        ...     read_signal(path, frames=90).dtype.name
+        'float32'
     """
     if not path.is_file():
         raise UserError(f"expected a signal in {path}, found no file; name an npy file")
@@ -62,7 +79,7 @@ def read_signal(path: Path, *, frames: int) -> np.ndarray:
 def mean_behavior(
     recordings: Recordings, session: str, *, frames: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Behaviour and gaze held at a mouse's means over train trials: [T 2], [T 2]."""
+    """Behaviour and gaze constant at a mouse's means over the train tier: [T 2], [T 2]."""
     s = recordings.session_names.index(session)
     statistics = recordings.statistics("pooled")
     means = (moments.mean[s] for moments in (statistics.behavior, statistics.pupil_center))
@@ -89,17 +106,17 @@ def _read_movie(path: Path) -> np.ndarray:
         ) from None
     try:
         rate_hz = float(iio.immeta(path, plugin="FFMPEG")["fps"])
-        frames = [_grey(frame) for frame in iio.imiter(path, plugin="FFMPEG")]
-    except Exception as error:  # imageio's plugins raise what they like
+        frames = [_grey_levels(frame) for frame in iio.imiter(path, plugin="FFMPEG")]
+    except Exception as error:  # imageio's plugins raise exceptions of any type
         reason = str(error).partition("\n")[0]
         raise UserError(f"expected a film in {path}, which cannot be read ({reason})") from None
     video = np.stack(frames)
     count = int(round(len(video) / rate_hz * protocol.FRAME_RATE_HZ))
-    shown = np.floor(np.arange(count) / protocol.FRAME_RATE_HZ * rate_hz + 1e-6).astype(int)
-    return video[np.minimum(shown, len(video) - 1)]
+    index = np.floor(np.arange(count) / protocol.FRAME_RATE_HZ * rate_hz + 1e-6).astype(int)
+    return video[np.minimum(index, len(video) - 1)]
 
 
-def _grey(frame: np.ndarray) -> np.ndarray:
+def _grey_levels(frame: np.ndarray) -> np.ndarray:
     """A frame [h w colours] as grey levels [36 64]."""
     grey = frame.astype(np.float32).mean(-1)
     return np.rint(average_areas(grey[None], SHAPE)[0]).astype(np.uint8)

@@ -1,4 +1,9 @@
-"""Predictions of whole tiers, trial by trial, in the units of the official scorer."""
+"""Predictions of all trials of a tier, in the official scorer's units.
+
+    prediction = rate * std_model / std_released
+
+for each neuron and frame, of the model's rate in units of the std that it was trained with.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +35,13 @@ def make_evaluate(
     """Build ``evaluate(params, split) -> Report`` (``Evaluate``) for a model.
 
     Args:
-        model: what to evaluate; of several, the mean rate, and ``params`` is a tuple too.
-        recordings: the sessions, in the order of the model's readouts.
-        mesh: devices to predict on. In several processes all get all predictions.
-        statistics: the kind that the model was trained with.
-        trials: full-length trials of every session predicted at a time, rounded up to a multiple
-            of the number of devices.
+        model: the model; for a tuple of models, their mean rate is scored, and ``params`` is a
+            tuple too.
+        recordings: the sessions, in the order of the weights' session axis.
+        mesh: devices to predict on. With several processes, each gets all predictions.
+        statistics: kind of the statistics that the model was trained with.
+        trials: full-length trials of every session in a batch, rounded up to a multiple of the
+            number of devices.
     """
     options = {"mesh": mesh, "statistics": statistics, "trials": trials}
     return scores.make_evaluate(make_predictions(model, recordings, **options), recordings)
@@ -49,10 +55,10 @@ def make_predictions(
     statistics: str = "released",
     trials: int = 4,
 ) -> Predictions:
-    """Build ``predictions(params, split)`` (``Predictions``); arguments as of ``make_evaluate``.
+    """Build ``predictions(params, split)`` (``Predictions``); arguments as for ``make_evaluate``.
 
-    Responses and predictions are over the released frame-by-frame std (competition site,
-    2023-09-15): the official scorer's units.
+    Responses and predictions are divided by the released std of each neuron and frame (competition
+    site, 2023-09-15): the official scorer's units.
     """
     trials = -(-trials // mesh.size) * mesh.size
     if isinstance(model, tuple):
@@ -65,9 +71,9 @@ def make_predictions(
             return tuple(select_sessions(member, sessions) for member in params)
         return select_sessions(params, sessions)
 
-    units = recordings.statistics(statistics)  # of the model
+    model_statistics = recordings.statistics(statistics)
     official = recordings.statistics("released").response.std  # [S f N]
-    data = parallel.replicate((recordings.neurons, units), mesh)
+    data = parallel.replicate((recordings.neurons, model_statistics), mesh)
 
     def predictions(
         params: Params | tuple[Params, ...],
@@ -78,42 +84,43 @@ def make_predictions(
         by_clip: bool = False,
     ) -> Iterator[PredictedTrial]:
         cut = frames_cut(window)
-        everyone = list(range(len(recordings.session_names)))
-        sessions = everyone if sessions is None else list(sessions)
+        all_sessions = list(range(len(recordings.session_names)))
+        sessions = all_sessions if sessions is None else list(sessions)
         inputs = data
-        if sessions != everyone:
+        if sessions != all_sessions:
             params = select(params, sessions)
             inputs = jax.tree.map(lambda x: x[np.asarray(sessions)], data)
-        plan = {"trials": trials, "rate": recordings.simulated, "sessions": sessions}
-        batches = pipeline.eval_batches(recordings, split, **plan, by_clip=by_clip)
-        started = (
+        options = {"trials": trials, "rate": recordings.simulated, "sessions": sessions}
+        batches = pipeline.eval_batches(recordings, split, **options, by_clip=by_clip)
+        pending = (
             (b, predict(params, parallel.shard_batch(b.batch, mesh), *inputs)) for b in batches
         )
-        # The device has the next batch to do while this one is looked at.
-        for (item, rate), _ in itertools.pairwise(itertools.chain(started, [None])):
+        # The device predicts the next batch while the host cuts this one into trials.
+        for (item, rate), _ in itertools.pairwise(itertools.chain(pending, [None])):
             rate = parallel.fetch(rate)  # [S B T' N]
-            for at in zip(*np.nonzero(item.index >= 0), strict=True):
-                session = sessions[at[0]]
+            for entry in zip(*np.nonzero(item.index >= 0), strict=True):
+                session = sessions[entry[0]]
                 n = int(recordings.neurons.mask[session].sum())
-                std = units.response.std[session, :, :n], official[session, :, :n]
-                yield _scored(item, rate[at][:, :n], at=at, session=session, std=std, cut=cut)
+                std = model_statistics.response.std[session, :, :n], official[session, :, :n]
+                neuron_rate = rate[entry][:, :n]
+                yield _cut_trial(item, neuron_rate, entry=entry, session=session, std=std, cut=cut)
 
     return predictions
 
 
-def _scored(
+def _cut_trial(
     item: pipeline.EvalBatch,
     rate: np.ndarray,  # [T' N] in units of the model
     *,
-    at: tuple[int, int],
+    entry: tuple[int, int],  # position of the trial in the batch [S B]
     session: int,
     std: tuple[np.ndarray, np.ndarray],  # [f N] of the model, of the scorer
     cut: int,  # frames left out at the end
 ) -> PredictedTrial:
-    """Cut one trial to its scored frames, in the official scorer's units."""
+    """One trial of a batch, cut to its scored frames, in the official scorer's units."""
     model_std, official = std
     n = rate.shape[1]
-    length = int(item.batch.frame_mask[at].sum()) - cut
+    length = int(item.batch.frame_mask[entry].sum()) - cut
     warmup = item.batch.response.shape[2] - len(rate)
     if warmup > protocol.SKIP_FRAMES:
         raise UserError(
@@ -121,20 +128,20 @@ def _scored(
             f"that are scored; this one drops {warmup}"
         )
     frames = np.arange(protocol.SKIP_FRAMES, length)
-    unit = _at(official, frames)
+    scorer_std = _frame_std(official, frames)
     rate = rate[frames - warmup]
-    prediction = rate * _at(model_std, frames) / unit
+    prediction = rate * _frame_std(model_std, frames) / scorer_std
     bad = int((~np.isfinite(prediction)).any(0).sum())
     if bad:
         raise Diverged(
             f"expected finite predictions, got NaN or infinite ones for {bad} of {n} neurons: "
             "training diverged or the weights are damaged; lower optimizer.learning_rate"
         )
-    truth = None if item.rate is None else item.rate[at][frames, :n] / unit
-    response = item.batch.response[at][frames, :n] / unit
-    return PredictedTrial(session, int(item.index[at]), response, prediction, rate, truth)
+    truth = None if item.rate is None else item.rate[entry][frames, :n] / scorer_std
+    response = item.batch.response[entry][frames, :n] / scorer_std
+    return PredictedTrial(session, int(item.index[entry]), response, prediction, rate, truth)
 
 
-def _at(std: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """The std [f N] of given frames [T]: [T N]; pooled ones have f = 1."""
+def _frame_std(std: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """The std [f N] at frames [T]: [T N]; pooled statistics have f = 1."""
     return std[np.minimum(frames, len(std) - 1)]

@@ -1,4 +1,4 @@
-"""A run: an experiment, its recording and a workdir that holds what came of it."""
+"""A run: an experiment, its recordings and the workdir with its checkpoints."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sensorium_jax.errors import UserError, hint
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.experiment.records import from_record, to_record
 from sensorium_jax.files import read_json
+from sensorium_jax.models.check import check_streaming
 from sensorium_jax.models.streaming import Stream, check_film
 from sensorium_jax.runs.checkpoint import Checkpoints
 from sensorium_jax.runs.predictions import make_evaluate, make_predictions
@@ -30,16 +31,16 @@ from sensorium_jax.scores.evaluate import Evaluate, Predictions, evaluate_tiers
 from sensorium_jax.scores.report import Report
 from sensorium_jax.types import OnProgress, Params
 
-PIECE_FRAMES = 300  # of a film, predicted at a time: a benchmark's clip
+PIECE_FRAMES = 300  # frames of a film that are predicted at a time: a clip of the benchmark
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A trained model together with the recording it belongs to.
+    """A trained model with the recordings of its mice.
 
     Attributes:
-        experiment: what was trained.
-        recordings: the sessions, in the order of the readouts.
+        experiment: model and training.
+        recordings: the sessions, in the order of the weights' session axis.
         params: the best weights.
         mesh: devices that ``evaluate`` uses.
     """
@@ -52,10 +53,10 @@ class Run:
     def export(self, folder: str | Path) -> None:
         """Write the best weights as ``weights.safetensors`` and ``config.json``.
 
-        ``load_weights`` opens them with neither orbax nor the recording.
+        ``load_weights`` opens them without orbax and without the recordings.
 
         Raises:
-            UserError: the folder holds files already.
+            UserError: the folder is not empty.
         """
         host = jax.tree.map(np.asarray, (self.params, self.recordings.neurons))
         sessions = self.recordings.session_names
@@ -82,10 +83,10 @@ class Run:
         return evaluate_tiers(self.evaluate, self.params, self.recordings, on_progress=on_progress)
 
     def session(self, name: str | None = None) -> Session:
-        """A mouse by name; without one, the only mouse.
+        """A session by name; None: the only session.
 
         Raises:
-            UserError: no such mouse, or none named of several.
+            UserError: there is no session of that name, or several and no name is given.
         """
         names = self.recordings.session_names
         if name is None and len(names) == 1:
@@ -100,31 +101,35 @@ class Run:
         """Predict responses of one mouse to a film of any length, in bounded memory.
 
         Args:
-            video: [T H W] grey levels 0..255.
+            video: [T H W] grey levels 0..255 at 30 Hz.
             behavior: [T 2] pupil size and running speed, as recorded.
             pupil_center: [T 2] x and y, as recorded.
-            session: which mouse, by session name.
+            session: session name of the mouse.
 
         Returns:
-            [T' N] expected responses, in the recording's own unit, for the last T' frames.
+            [T' N] expected responses, in the recording's units, for the last T' frames.
 
         Raises:
-            UserError: an unknown session, or arrays of another shape.
+            UserError: an unknown session, or arrays of other shapes.
         """
-        stream = self.stream(session)
+        stream = self._stream(session)
         check_film(video, behavior, pupil_center)
-        pieces = range(0, max(1, len(video)), PIECE_FRAMES)
+        starts = range(0, max(1, len(video)), PIECE_FRAMES)
         film = video, behavior, pupil_center
         return np.concatenate(
-            [stream.predict(*(x[at : at + PIECE_FRAMES] for x in film)) for at in pieces]
+            [stream.predict(*(x[start : start + PIECE_FRAMES] for x in film)) for start in starts]
         )
 
     def stream(self, session: str) -> Stream:
-        """One mouse that watches a film whose frames come one after the other.
+        """Predict one mouse's responses to a film that arrives frame by frame.
 
         Raises:
-            UserError: an unknown session.
+            UserError: an unknown session, or a core that cannot predict a film in pieces.
         """
+        check_streaming(self.experiment.model.core)
+        return self._stream(session)
+
+    def _stream(self, session: str) -> Stream:
         index = [self.recordings.sessions.index(self.session(session))]
         kind = self.experiment.data.statistics
         neurons, statistics = jax.tree.map(
@@ -137,8 +142,12 @@ class Run:
 def open_recordings(workdir: Path, *, data: str | Path | None = None) -> Recordings:
     """The recordings of a run, with the tiers that it was trained with.
 
+    Args:
+        workdir: the workdir of the run.
+        data: the store, if it has moved since training.
+
     Raises:
-        UserError: no run there, or no store where the run found it or ``data`` says.
+        UserError: the workdir holds no run, or there is no store.
     """
     experiment, record = read_record(workdir)
     tiers = workdir / TIERS
@@ -155,16 +164,21 @@ def load_run(
     data: str | Path | Recordings | None = None,
     devices: int = 1,
 ) -> Run:
-    """Open a finished or half-finished run with its best weights.
+    """Open a finished or unfinished run with its best weights.
 
     Args:
-        workdir: what ``--workdir`` named.
-        data: the store, if it is no longer where the run found it; or the run's recordings, if
-            they are open already.
-        devices: how many devices ``evaluate`` uses.
+        workdir: the workdir of the run (``--workdir``).
+        data: the store, if it has moved since training; or the open recordings.
+        devices: number of devices that ``evaluate`` uses.
 
     Raises:
-        UserError: no run there, no checkpoint yet, or a store of other sessions.
+        UserError: the workdir holds no run or no checkpoint, or the store has other sessions.
+
+    Examples:
+        >>> load_run("nowhere")
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected nowhere/run.json, which is missing; ...
     """
     workdir = Path(workdir)
     experiment, record = read_record(workdir)
@@ -189,19 +203,19 @@ def load_run(
 
 
 def load_weights_run(folder: str | Path, *, data: str | Path | Recordings, devices: int = 1) -> Run:
-    """Exported or imported weights with the recordings of their mice, as a run.
+    """Open exported or imported weights with the recordings of their mice, as a run.
 
-    Mice are matched by name, whatever their order; others in the store are left out. Weights
-    without a record of their training are taken as trained with the released statistics, as the
-    starter kit's are.
+    Mice are matched by name, in any order; further mice of the store are left out. Weights without
+    a record of their training are assumed to be trained with the released statistics, as those of
+    the starter kit are.
 
     Args:
-        folder: ``weights.safetensors`` and ``config.json``.
-        data: the store.
-        devices: how many devices ``evaluate`` uses.
+        folder: the folder of ``weights.safetensors`` and ``config.json``.
+        data: the store, or the open recordings.
+        devices: number of devices that ``evaluate`` uses.
 
     Raises:
-        UserError: no weights there, a mouse that the store lacks, or one of other neurons.
+        UserError: the folder holds no weights, or the store lacks a mouse or has other neurons.
     """
     trained = load_weights(folder)
     config = read_json(Path(folder) / CONFIG, advice="export the weights again")

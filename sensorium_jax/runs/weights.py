@@ -1,6 +1,6 @@
-"""A trained model outside its run: ``weights.safetensors`` and ``config.json`` in one folder.
+"""Exported weights of a trained model: ``weights.safetensors`` and ``config.json`` in one folder.
 
-Both are read with neither torch nor orbax; nothing in them is executed.
+Both are read without torch and without orbax; nothing in them is executed.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _forward = functools.partial(jax.jit, static_argnames="model")(models.forward)
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A model with its weights.
+    """A model with its weights, without recordings.
 
     Attributes:
-        model: what to compute.
-        params: its weights, one set of readout and shifter for each session.
-        neurons: of every session, padded to the largest.
-        sessions: names, in the order of the weights.
+        model: the model.
+        params: its weights; those of readout and shifter lead with the session axis S.
+        neurons: neurons of all sessions, padded to the largest.
+        sessions: session names, in the order of the session axis.
     """
 
     model: models.Model
@@ -52,37 +52,40 @@ class TrainedModel:
         *,
         session: str,
     ) -> np.ndarray:
-        """Predict from inputs as the starter kit's loader gives them: normalised, time last.
+        """Predict from normalised inputs in the layout of the starter kit's loader.
 
         Args:
-            videos: [B C T H W]; channel 0 the film, then the behaviour and the gaze that the core
-                takes, as planes that are constant in space.
-            behavior: [B 2 T]; only a modulator looks at it.
-            pupil_center: [B 2 T]; only a shifter looks at it.
-            session: which mouse.
+            videos: [B C T H W]; channel 0 is the film, the others are the behaviour and the gaze
+                that the core takes, as planes that are constant in space.
+            behavior: [B 2 T]; used by a modulator only.
+            pupil_center: [B 2 T]; used by a shifter only.
+            session: session name of the mouse.
 
         Returns:
             Rate [B T' N] in units of the response std, for the last T' frames.
 
         Raises:
-            UserError: unknown session, or arrays of other shapes.
+            UserError: an unknown session, or arrays of other shapes.
         """
         videos = np.asarray(videos)
         if videos.ndim != 5:
             raise UserError(f"expected videos of shape (B, C, T, H, W), got {videos.shape}")
-        two = (len(videos), 2, videos.shape[2])
-        core = self.model.core.clone(behavior=False, gaze=False)
-        inputs = [np.moveaxis(videos, 1, -1)]
-        for name, x, needed in (
+        signal_shape = (len(videos), 2, videos.shape[2])
+        core = self.model.core
+        if core.behavior or core.gaze:  # they are channels of ``videos`` already
+            core = core.clone(behavior=False, gaze=False)
+        film = np.moveaxis(videos, 1, -1)
+        inputs = [film[..., 0] if videos.shape[1] == 1 else film]
+        for name, x, module in (
             ("behavior", behavior, self.model.modulator),
             ("pupil_center", pupil_center, self.model.shifter),
         ):
-            if x is None and needed is None:
-                x = np.zeros(two, np.float32)
-            if np.shape(x) != two:
-                raise UserError(f"expected {name} of shape {two}, got {np.shape(x)}")
+            if x is None and module is None:
+                x = np.zeros(signal_shape, np.float32)
+            if np.shape(x) != signal_shape:
+                raise UserError(f"expected {name} of shape {signal_shape}, got {np.shape(x)}")
             inputs.append(np.swapaxes(x, 1, 2))
-        params, neurons = self._of(session)
+        params, neurons = self._select(session)
         model = dataclasses.replace(self.model, core=core)
         try:
             rate, _ = _forward(model, params, *(x[None] for x in inputs), neurons)
@@ -94,22 +97,26 @@ class TrainedModel:
         return np.asarray(rate[0])[..., np.asarray(neurons.mask[0])]
 
     def penalty(self, *, session: str) -> float:
-        """The core's penalty plus that of one session's readout."""
-        return float(sum(models.penalty(self.model, self._of(session)[0].weights)))
+        """The regularisation penalty: of the core plus of one session's readout."""
+        return float(sum(models.penalty(self.model, self._select(session)[0].weights)))
 
     def save(self, folder: str | Path, **notes: Any) -> None:
-        """Write ``weights.safetensors`` and ``config.json``; ``notes`` (JSON values) go along.
+        """Write ``weights.safetensors`` and ``config.json``.
+
+        Args:
+            folder: a new or empty folder.
+            notes: JSON values that are added to ``config.json``.
 
         Raises:
-            UserError: the folder holds files already.
+            UserError: the folder is not empty.
         """
         folder = Path(folder)
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"expected an empty or a new folder, found files in {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         arrays = _flat({"params": self.params._asdict(), "neurons": self.neurons._asdict()})
-        with whole_file(folder / ARRAYS) as beside:
-            save_file(arrays, beside)
+        with whole_file(folder / ARRAYS) as partial:
+            save_file(arrays, partial)
         config = {
             "format": FORMAT,
             "version": __version__,
@@ -118,24 +125,32 @@ class TrainedModel:
         }
         write_json(folder / CONFIG, config | notes)
 
-    def _of(self, session: str) -> tuple[Params, Neurons]:
-        """Weights and neurons of one session, its axis kept."""
+    def _select(self, session: str) -> tuple[Params, Neurons]:
+        """Weights and neurons of one session; the session axis is kept, of length 1."""
         if session not in self.sessions:
             raise UserError(f"no session {session!r}; there are {', '.join(self.sessions)}")
         i = self.sessions.index(session)
 
-        def one(tree: PyTree) -> PyTree:
+        def select(tree: PyTree) -> PyTree:
             return jax.tree.map(lambda x: x[i : i + 1], tree)
 
-        weights = {k: v if k == "core" else one(v) for k, v in self.params.weights.items()}
-        return Params(weights, self.params.stats), one(self.neurons)
+        weights = {k: v if k == "core" else select(v) for k, v in self.params.weights.items()}
+        return Params(weights, self.params.stats), select(self.neurons)
 
 
 def load_weights(folder: str | Path) -> TrainedModel:
-    """Open what ``TrainedModel.save`` wrote.
+    """Open weights that ``TrainedModel.save`` or ``Run.export`` wrote.
 
     Raises:
         UserError: one of the two files is missing, damaged, or does not fit the other.
+
+    Examples:
+        >>> from sensorium_jax.runs import pretrained
+        >>> trained = load_weights(pretrained.FOLDER / "gru_baseline_demo")
+        >>> len(trained.sessions), int(trained.neurons.mask.sum())
+        (3, 336)
+        >>> type(trained.model.core).__name__, trained.neurons.position_um.shape
+        ('RotationEquivariant', (3, 128, 3))
     """
     folder = Path(folder)
     config = read_json(folder / CONFIG, advice="name the folder of exported weights")
@@ -151,7 +166,7 @@ def load_weights(folder: str | Path) -> TrainedModel:
         tree = _nested(arrays)
         neurons = Neurons(**tree["neurons"])
         params = Params(tree["params"]["weights"], tree["params"].get("stats", {}))
-    except DAMAGE as error:
+    except (*DAMAGE, UserError) as error:
         raise UserError(
             f"expected exported weights in {folder}: {ARRAYS} or {CONFIG} is damaged "
             f"({type(error).__name__}: {error}); export them again"
@@ -165,7 +180,7 @@ def load_weights(folder: str | Path) -> TrainedModel:
 
 
 def _flat(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
-    """Arrays by their path, names joined by "/"."""
+    """The leaves of a tree of dictionaries, by path: keys joined by "/"."""
     if not isinstance(tree, dict):
         return {prefix: np.ascontiguousarray(tree)}
     flat = {}

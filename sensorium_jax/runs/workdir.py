@@ -1,4 +1,4 @@
-"""The folder of a run: what it records, and who may write there."""
+"""The workdir of a run: its record ``run.json``, and its tier table."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ RECORD, TIERS = "run.json", "tiers.csv"
 
 
 def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None:
-    """Make ``workdir`` the place of this run, or check that it already is.
+    """Record a run in ``workdir``, or check that it holds this run already.
 
-    A table of tiers is copied there, so that later changes of it do not reach the run.
+    A tier table is copied into it, so that later edits of the table do not affect the run.
 
     Raises:
-        UserError: it holds a run of another experiment, recording or table, or other files.
+        UserError: it holds a run of another experiment, of other recordings or tiers, or other
+            files.
     """
     table = None if recordings.tiers is None else Path(recordings.tiers).read_text()
     record = {
@@ -42,11 +43,12 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
                 "name another --workdir, or remove that one"
             )
         check_neurons(fields, recordings, advice="name another --workdir")
-        if table != (kept.read_text() if (kept := workdir / TIERS).exists() else None):
+        copy = workdir / TIERS
+        if table != (copy.read_text() if copy.exists() else None):
             raise UserError(
                 f"{workdir} holds a run with other tiers; name another --workdir, or the run's "
-                f"own table ({kept}) as --tiers"
-                if kept.exists()
+                f"own table ({copy}) as --tiers"
+                if copy.exists()
                 else f"{workdir} holds a run with the store's own tiers; name another --workdir"
             )
         return
@@ -57,13 +59,28 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
         )
     workdir.mkdir(parents=True, exist_ok=True)
     if table is not None:
-        with whole_file(workdir / TIERS) as beside:
-            beside.write_text(table)
+        with whole_file(workdir / TIERS) as partial:
+            partial.write_text(table)
     write_json(path, record)
 
 
 def check_neurons(record: dict[str, Any], recordings: Recordings, *, advice: str) -> None:
-    """Raise ``UserError`` unless the readouts of a run belong to these neurons, in this order."""
+    """Check that a run was trained on the neurons of these recordings, in the same order.
+
+    Args:
+        record: the record of the run (``read_record``).
+        recordings: the sessions.
+        advice: the end of the error message.
+
+    Raises:
+        UserError: the sessions or their neurons differ.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> digests = {"mouse": "5994471abb01112a"}
+        >>> recordings = SimpleNamespace(neuron_digests=digests)
+        >>> check_neurons({"units": digests}, recordings, advice="name the run's own store")
+    """
     expected, found = record["units"], recordings.neuron_digests
     if list(expected) != list(found):
         raise UserError(
@@ -79,12 +96,20 @@ def check_neurons(record: dict[str, Any], recordings: Recordings, *, advice: str
 
 
 def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
-    """The experiment of a workdir, and the rest of its record.
+    """The experiment of a run, and the whole record: ``experiment``, ``data``, ``units``, ...
 
     Raises:
-        UserError: no run there, or one of another version.
+        UserError: the workdir holds no run, or a run of another version.
+
+    Examples:
+        >>> read_record(Path("nowhere"))
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected nowhere/run.json, which is missing; ...
     """
-    record = read_json(workdir / RECORD, advice="name the --workdir of a run")
+    record = read_json(
+        workdir / RECORD, advice="name the --workdir of a run", keys=("experiment", "data")
+    )
     try:
         experiment = from_record(record["experiment"])
     except (UserError, KeyError, TypeError, ValueError) as error:

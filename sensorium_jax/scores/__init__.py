@@ -1,8 +1,9 @@
-"""Numbers of responses and predictions: NumPy alone, never JAX.
+"""Scores of predictions against responses, in NumPy, without JAX.
 
-``correlation``, ``repeats`` and ``likelihood`` are running sums; ``tally`` adds trials to them,
-``evaluate`` goes over a tier, ``report`` gathers scores, ``intervals`` draws clips and neurons
-again, ``results`` are the files, ``compare`` and ``published`` set runs side by side.
+``correlation``, ``repeats`` and ``likelihood`` are running sums over frames; ``tally`` adds trials
+to them and ``evaluate`` all trials of a tier; ``report`` collects scores, ``intervals`` resamples
+clips and neurons, ``results`` reads and writes the files; ``compare`` compares two runs, and
+``published`` ranks runs beside published results.
 """
 
 from sensorium_jax.scores.evaluate import Evaluate, Predictions, make_evaluate

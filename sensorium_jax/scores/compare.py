@@ -1,10 +1,10 @@
 """Compare two runs on the same trials.
 
-A run is a workdir that was scored. For every tier: the correlation of both, in
-single trials or of averages over repeats, B minus A with its 95 % interval, and the share of
-neurons that B predicts better. The interval is over clips and neurons, drawn alike for both runs,
-so that what is hard for both does not blur their difference. It says nothing of other mice, or of
-training again with another seed.
+A run is a workdir that was scored. For every tier: the correlation of both runs, in single trials
+or of averages over repeats, the difference B - A with its 95 % interval, and the share of neurons
+that B predicts better. The interval is over clips and neurons, with the same resampled clips and
+neurons for both runs, so that variation which both runs share cancels. It does not cover other mice
+or other seeds of training.
 """
 
 from __future__ import annotations
@@ -18,17 +18,29 @@ import numpy as np
 from sensorium_jax import protocol
 from sensorium_jax.errors import UserError
 from sensorium_jax.scores import intervals, results
-from sensorium_jax.scores.correlation import OF_RESPONSE, correlate
+from sensorium_jax.scores.correlation import RESPONSE_MOMENTS, correlate
 from sensorium_jax.scores.report import TITLES
 from sensorium_jax.scores.score import ALL, SINGLE_TRIAL
 from sensorium_jax.tables import Row, Table
 
 
 class Difference(NamedTuple):
-    """Two runs on one tier, of one session or of all: correlations, mean over neurons.
+    """Correlations of two runs on one tier, mean over neurons.
 
-    ``low`` and ``high`` are the 95 % interval of b - a over clips and neurons (``intervals``);
-    ``better`` is the share of neurons that b predicts better.
+    Attributes:
+        tier: tier name.
+        session: session name, or "all".
+        a: correlation of the first run.
+        b: correlation of the second run.
+        low: lower end of the 95 % interval of b - a over clips and neurons (``intervals``).
+        high: upper end of that interval.
+        better: share of neurons that the second run predicts better.
+
+    Examples:
+        >>> Difference("oracle", "all", a=0.25, b=0.27, low=0.01, high=0.03, better=0.8).clear
+        True
+        >>> Difference("oracle", "all", a=0.25, b=0.27, low=-0.01, high=0.05, better=0.6).clear
+        False
     """
 
     tier: str
@@ -41,20 +53,23 @@ class Difference(NamedTuple):
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 def compare(run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL) -> list[Difference]:
-    """Differences by tier, of all sessions and of each.
+    """Differences by tier: over all sessions, then for each session.
 
-    ``field`` is "single_trial" or "to_average".
+    Args:
+        run_a: workdir of the first run.
+        run_b: workdir of the second run.
+        field: "single_trial" or "to_average".
 
     Raises:
         UserError: a run without scores, or runs that were not scored on the same trials.
     """
     a, b = read_pair(run_a, run_b, field=field)
-    found = []
+    differences = []
     for tier in dict.fromkeys(tier for tier, _ in a):
         sessions = [session for t, session in a if t == tier]
         mice = [(s, [s]) for s in sessions] if len(sessions) > 1 else []
@@ -62,14 +77,14 @@ def compare(run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL) 
             pair = [[moments[tier, s] for s in names] for moments in (a, b)]
             draws = [intervals.bootstrap(clips) for clips in pair]
             low, high = intervals.interval(draws[1] - draws[0])
-            found.append(Difference(tier, label, low=low, high=high, **means(*pair)))
-    return found
+            differences.append(Difference(tier, label, low=low, high=high, **means(*pair)))
+    return differences
 
 
 def read_pair(
     run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL
 ) -> tuple[results.ClipMoments, results.ClipMoments]:
-    """The moments of two runs.
+    """The clip moments of two runs.
 
     Raises:
         UserError: a run without scores, or runs that were not scored on the same trials.
@@ -85,7 +100,8 @@ def read_pair(
                 f"in {missing}; compare runs on one store"
             )
         same = a[key].shape == b[key].shape and all(
-            np.allclose(a[key][:, i], b[key][:, i], rtol=1e-6, atol=1e-6) for i in (0, *OF_RESPONSE)
+            np.allclose(a[key][:, i], b[key][:, i], rtol=1e-6, atol=1e-6)
+            for i in (0, *RESPONSE_MOMENTS)
         )
         if not same:
             raise UserError(
@@ -96,16 +112,32 @@ def read_pair(
 
 
 def means(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> dict[str, float]:
-    """What ``Difference`` calls a, b and better, from moments [K 6 N] of each session's clips."""
+    """``a``, ``b`` and ``better`` of a ``Difference``, from each session's clip moments [K 6 N].
+
+    Examples:
+        >>> perfect = np.array([[3, 0, 0, 2, 8, 4.0]]).T[None]  # [K 6 N], y = -1, 0, 1 and p = 2 y
+        >>> constant = np.array([[3, 0, 0, 2, 0, 0.0]]).T[None]  # p = 0
+        >>> {name: round(x, 6) for name, x in means([constant], [perfect]).items()}
+        {'a': 0.0, 'b': 1.0, 'better': 1.0}
+    """
     x, y = (np.concatenate([correlate(clips.sum(0)) for clips in run]) for run in (a, b))
-    shares = {"a": x.mean(), "b": y.mean(), "better": (y > x).mean()}
-    return {name: float(value) for name, value in shares.items()}
+    values = {"a": x.mean(), "b": y.mean(), "better": (y > x).mean()}
+    return {name: float(value) for name, value in values.items()}
 
 
 def comparison_table(
     differences: Sequence[Difference], *, title: str, field: str = SINGLE_TRIAL
 ) -> Table:
-    """One row a tier, and a mouse where there are several."""
+    """A table of differences: one row a tier, and below it one row a mouse if there are several.
+
+    Examples:
+        >>> difference = Difference("oracle", "all", 0.25, 0.27, low=0.01, high=0.03, better=0.8)
+        >>> print(comparison_table([difference], title="A against B"))
+        A against B
+        tier / mouse       A       B     B - A     from       to  better
+        oracle        0.2500  0.2700  +0.0200*  +0.0100  +0.0300     80%
+        Correlation (single trial), mean over neurons. From, to: 95 % interval of B - A; * ...
+    """
     caption = (
         f"Correlation ({TITLES[field]}), mean over neurons. From, to: 95 % interval of B - A; * "
         "where it leaves out 0.\nBetter: share of neurons that B predicts better."

@@ -35,18 +35,18 @@ class Predictions(Protocol):
             params: the model's weights; a tuple of them for an ensemble.
             split: the tier.
             window: "starter" scores frames 50 to 299, "winners" 50 to 298 (``protocol.WINDOWS``).
-            sessions: positions of the mice, predicted together; None: all.
-            by_clip: the repeats of each clip one after the other; else trials by file number.
+            sessions: positions of the mice in ``session_names``; None: all.
+            by_clip: yield the repeats of each clip one after the other; else trials by file number.
 
         Raises:
-            UserError: a split or window that does not exist.
-            Diverged: predictions that are not finite.
+            UserError: there is no such tier or window.
+            Diverged: a prediction is not finite.
         """
         ...
 
 
 class Evaluate(Protocol):
-    """Scores of a model on one tier."""
+    """Scores of a model on one tier, as a ``Report``."""
 
     def __call__(
         self,
@@ -56,18 +56,18 @@ class Evaluate(Protocol):
         window: str = "starter",
         on_trials: Callable[[int], None] = lambda n: None,
     ) -> Report:
-        """Score the mice whose responses are public; of simulated mice, their true rate too.
+        """Score the mice whose responses are public; for simulated mice also their true rate.
 
         Args:
             params: the model's weights; a tuple of them for an ensemble.
             split: the tier.
-            window: as ``Predictions`` takes it.
-            on_trials: told how many more trials are scored.
+            window: "starter" or "winners", as for ``Predictions``.
+            on_trials: called with the number of trials scored since the last call.
 
         Raises:
-            UserError: a split or window that does not exist, a tier without trials, or one whose
-                responses are all withheld.
-            Diverged: predictions that are not finite.
+            UserError: there is no such tier or window, the tier has no trials, or all of its
+                responses are withheld.
+            Diverged: a prediction is not finite.
         """
         ...
 
@@ -83,7 +83,7 @@ def make_evaluate(predictions: Predictions, recordings: Recordings) -> Evaluate:
         on_trials: Callable[[int], None] = lambda n: None,
     ) -> Report:
         cut = frames_cut(window)
-        public, withheld = _public(recordings, split)
+        public, withheld = _public_rows(recordings, split)
         common = {s: _common_frames(recordings, s, rows, cut) for s, rows in public.items()}
         families = {str(f) for s, rows in public.items() for f in recordings.trials(s).family[rows]}
         tallies: dict[tuple[int, str], Tally] = {}
@@ -93,9 +93,10 @@ def make_evaluate(predictions: Predictions, recordings: Recordings) -> Evaluate:
             if not table.labelled[trial.row]:
                 continue
             clip = str(table.clip[trial.row])
-            # A natural tier has one family: the row of the whole says all.
-            whole = [ALL] if families == {protocol.NATURAL} else [ALL, str(table.family[trial.row])]
-            for family in whole:
+            groups = [ALL]
+            if families != {protocol.NATURAL}:  # else the row of the whole tier is enough
+                groups.append(str(table.family[trial.row]))
+            for family in groups:
                 if (s, family) not in tallies:
                     tallies[s, family] = Tally(trial)
                 tallies[s, family].add(clip, trial, common=common[s][clip])
@@ -122,9 +123,16 @@ def evaluate_tiers(
     window: str = "starter",
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> Report:
-    """Score every tier that has public responses; the report names those that have none.
+    """Score every tier that has public responses; ``Report.withheld`` names the other tiers.
 
-    ``on_progress`` is told of the tier, the trials scored and the trials in all.
+    Args:
+        evaluate: scores one tier.
+        params: the model's weights; a tuple of them for an ensemble.
+        recordings: the sessions.
+        tiers: the tiers to score.
+        window: "starter" or "winners", as for ``Predictions``.
+        on_progress: called with a text that names the tier, the number of trials scored, and the
+            number of trials of the tier.
     """
     report = Report(())
     for tier in tiers:
@@ -144,29 +152,39 @@ def evaluate_tiers(
 
 
 def frames_cut(window: str) -> int:
-    """How many frames a window of scored frames leaves out at the end of every trial.
+    """Number of frames at the end of every trial that a window of scored frames leaves out.
 
     Raises:
-        UserError: no such window.
+        UserError: there is no such window.
+
+    Examples:
+        >>> frames_cut("starter"), frames_cut("winners")
+        (0, 1)
+        >>> frames_cut("winner")
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: no window 'winner'; did you mean winners?
     """
     if window not in protocol.WINDOWS:
         raise UserError(f"no window {window!r}; {hint(window, protocol.WINDOWS)}")
     return protocol.WINDOWS[window]
 
 
-def _public(recordings: Recordings, split: str) -> tuple[dict[int, np.ndarray], tuple[int, ...]]:
-    """Sessions with public responses of a tier and their rows; sessions that have withheld ones."""
-    rows = {s: recordings.rows(s, split) for s in range(len(recordings.session_names))}
+def _public_rows(
+    recordings: Recordings, tier: str
+) -> tuple[dict[int, np.ndarray], tuple[int, ...]]:
+    """Rows with public responses of a tier by session, and sessions with withheld responses."""
+    rows = {s: recordings.rows(s, tier) for s in range(len(recordings.session_names))}
     if not any(map(len, rows.values())):
         raise UserError(
-            f"expected trials of {split} in {recordings.store.path}, found none; score another tier"
+            f"expected trials of {tier} in {recordings.store.path}, found none; score another tier"
         )
     labelled = {s: recordings.trials(s).labelled[r] for s, r in rows.items()}
     public = {s: r[labelled[s]] for s, r in rows.items() if labelled[s].any()}
     if not public:
         raise UserError(
-            f"responses of {split} are withheld: make a submission (python -m "
-            f"sensorium_jax.submission write RUN --out FOLDER), or score {protocol.ORACLE}"
+            f"responses of {tier} are withheld: make a submission (sensorium-jax submit write RUN "
+            f"--out FOLDER), or score {protocol.ORACLE}"
         )
     return public, tuple(s for s in rows if not labelled[s].all())
 
@@ -174,7 +192,7 @@ def _public(recordings: Recordings, split: str) -> tuple[dict[int, np.ndarray], 
 def _common_frames(
     recordings: Recordings, session: int, rows: np.ndarray, cut: int
 ) -> dict[str, int]:
-    """How many scored frames all repeats of each clip have; flashed images differ by a few."""
+    """Scored frames that all repeats of a clip have, by clip; flashed images vary by a few."""
     table = recordings.trials(session)
     frames = np.minimum(table.frames[rows], protocol.CLIP_FRAMES)
     frames = frames - protocol.SKIP_FRAMES - cut

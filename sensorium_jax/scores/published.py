@@ -1,10 +1,10 @@
-"""Scored runs beside the published results of the benchmark.
+"""A leaderboard: scored runs beside the published results of the benchmark.
 
-Correlation on every track, in single trials or of averages over repeats, mean over neurons, best on
-the oracle tier first. Published results are on real mice and of other groups' models: the
+Correlation on every tier, in single trials or of averages over repeats, mean over neurons, sorted
+by the oracle tier. Published results are on real mice and of other groups' models: the
 competition's server scored the five new mice, whose responses are withheld; "own score" is
-somebody's evaluation of the public oracle tier, "quoted" a number read in a second source. A run on
-simulated mice is no rival of theirs, and is marked so.
+an evaluation of the public oracle tier by its authors, "quoted" a number from a second source. Runs
+on simulated mice are marked: they are not comparable.
 """
 
 from __future__ import annotations
@@ -24,23 +24,32 @@ HEADERS = ("oracle", "live\nmain", "final\nmain", "live\nbonus", "final\nbonus")
 
 
 class Entry(NamedTuple):
-    """A line of the board: correlations by tier (those known), and what they are of.
+    """A row of the leaderboard.
 
-    ``scores`` are in single trials, ``to_average`` of averages over repeats.
-    ``kind`` says whose number it is: "server", the competition's answer to a submission; "own
-    score", the authors' or their successors' evaluation of the public oracle tier; "quoted", read
-    in a second source; or of a run here "yours", or "SIMULATED".
+    Attributes:
+        name: name of the model or run.
+        scores: single-trial correlation, by tier.
+        source: where the numbers were published, or the workdir.
+        kind: "server", the competition's answer to a submission; "own score", the authors' or their
+            successors' evaluation of the public oracle tier; "quoted", from a second source; for a
+            run of this package "yours", or "SIMULATED".
+        to_average: correlation of averages over repeats, by tier.
+
+    Examples:
+        >>> best = max(PUBLISHED, key=lambda entry: entry.scores.get("final_test_main", 0))
+        >>> best.name, best.scores["final_test_main"]
+        ('OmniMouse, more data', 0.33)
     """
 
     name: str
     scores: dict[str, float]
     source: str
     kind: str
-    to_average: dict[str, float] = {}  # not to be changed
+    to_average: dict[str, float] = {}  # shared by all entries: never mutate it
 
 
 _WARNING = "Published: real mice. Scores on simulated mice are not comparable with them."
-_TIERS = protocol.ORACLE, "live_test_main", "final_test_main", "live_test_bonus", "final_test_bonus"
+_TIERS = protocol.EVALUATION_TIERS
 _NTE = "124585083/neural-trajectory-evaluation @784f1b0"
 _QUOTED = f"the retrospective, as quoted in {_NTE}"
 # Oracle: new mice, frames 50 to 299. Means over neurons or over mice: not everybody says.
@@ -96,10 +105,10 @@ PUBLISHED = (
 
 
 def entry(workdir: str | Path) -> Entry:
-    """A scored run.
+    """The row of a scored run.
 
     Raises:
-        UserError: it has no report, or one of another version.
+        UserError: the run has no report, or a report of another version.
     """
     workdir = Path(workdir).resolve()
     report = results.read_report(workdir)
@@ -119,7 +128,19 @@ def entry(workdir: str | Path) -> Entry:
 
 
 def board(entries: Sequence[Entry], *, field: str = SINGLE_TRIAL) -> Table:
-    """The runs, best first, then what is published of this score."""
+    """The leaderboard for one score: the runs, then published results, each sorted by the oracle.
+
+    Args:
+        entries: rows of runs (``entry``).
+        field: "single_trial" or "to_average".
+
+    Examples:
+        >>> table = board([Entry("a run", {"oracle": 0.2}, "runs/a", "yours")])
+        >>> table.rows[0].cells
+        ('a run', '0.2000', '', '', '', '', 'yours')
+        >>> table.rows[1].cells[:2]  # the best published score on the oracle tier
+        ('ViV1T, 3rd', '0.2608')
+    """
 
     def scores(entry: Entry) -> dict[str, float]:
         return entry.scores if field == SINGLE_TRIAL else entry.to_average

@@ -1,7 +1,10 @@
-"""Scores of trials that repeat clips: how much of a response repeats show to be predictable.
+"""Scores of repeated clips: how much of a response can be predicted, and how much of it is.
 
-The repeats of a clip differ by noise: sums over them give the power of the signal (Schoppe et al.
-2016), the explainable variance (FEVE) and the correlation with the mean of the others (oracle).
+    y_r = signal + noise_r    for repeats r = 1 .. R of a clip
+
+The repeats of a clip differ by noise alone. Sums over repeats therefore give the signal power
+(Schoppe et al. 2016), the explainable variance (FEVE) and the correlation of a repeat with the mean
+of the other repeats (oracle).
 """
 
 from __future__ import annotations
@@ -13,26 +16,25 @@ import numpy as np
 
 from sensorium_jax.scores.correlation import (
     TINY,
-    ByClip,
+    ClipSums,
     Correlation,
     CorrelationSums,
     Defined,
     divide_defined,
 )
 
-FEV_FLOOR = (
-    0.15  # explainable share of variance from which on FEVE means something (SENSORIUM 2022)
-)
+FEV_FLOOR = 0.15  # lowest explainable share of variance for which FEVE is defined (SENSORIUM 2022)
 SIGNAL_FLOOR = 1e-4  # of a clip's signal power (bryanlimy/ViV1T-closed-loop, ``get_cc_norm``)
 
 
 class _Clip:
-    """Sums over the repeats of one clip, from which every score of repeats follows."""
+    """Sums over the repeats of one clip, from which all scores of repeats are computed."""
 
     def __init__(self, name: str, response: np.ndarray, prediction: np.ndarray):
         self.name, self.repeats = name, 0
-        self.sums = np.zeros((3, *response.shape))  # y, p, y^2
-        self.error, self.variance = np.zeros((2, response.shape[1]))  # over frames; along time
+        self.sums = np.zeros((3, *response.shape))  # y, p, y^2: [3 T N]
+        # [N], sums over repeats: of squared errors over frames, and of the variance along time.
+        self.error, self.variance = np.zeros((2, response.shape[1]))
 
     def add(self, response: np.ndarray, prediction: np.ndarray) -> None:
         self.sums += response, prediction, response**2
@@ -42,9 +44,15 @@ class _Clip:
 
 
 class Example(NamedTuple):
-    """Some neurons on one clip: what to draw.
+    """Traces of a few neurons on one clip, for figures.
 
-    ``response`` and ``prediction`` [T n] are means over repeats, ``std`` [T n] is the responses'.
+    Attributes:
+        clip: id of the clip.
+        repeats: number of its repeats.
+        neurons: indices of the n neurons.
+        response: [T n], mean over repeats.
+        std: [T n], standard deviation of the responses over repeats.
+        prediction: [T n], mean over repeats.
     """
 
     clip: str
@@ -56,22 +64,33 @@ class Example(NamedTuple):
 
 
 class Repeats:
-    """Scores of trials that repeat clips: what of a neuron's response can be predicted, and is.
+    """Scores of N neurons on repeated clips.
 
-    The repeats of a clip are added one after the other and have one length. Sums over repeats,
-    [T N], are there for one clip at a time; of those before, sums over frames remain.
+    The repeats of a clip are added one after the other and have one length. Sums over repeats
+    [T N] are held for one clip at a time; of earlier clips only sums over frames remain.
+
+    Examples:
+        Two repeats of a clip, with independent noise of the same variance as the signal. The
+        prediction is the signal:
+
+        >>> signal, meter = np.array([[1.0], [1.0], [3.0], [3.0]]), Repeats(neurons=1)
+        >>> meter.add("clip", signal + [[1], [-1], [1], [-1]], prediction=signal)
+        >>> meter.add("clip", signal + [[1], [-1], [-1], [1]], prediction=signal)
+        >>> round(float(meter.to_average().value[0]), 2), round(meter.cc_norm().mean(), 2)
+        (0.82, 1.0)
     """
 
     def __init__(self, neurons: int):
         self._neurons = neurons
         self._clip: _Clip | None = None  # whose repeats are being added
-        self._closed: set[str] = set()
-        self._shift: np.ndarray | None = None
+        self._finished: set[str] = set()  # clips whose repeats are all added
+        self._shift: np.ndarray | None = None  # [N], subtracted from responses and predictions
         self._example: tuple | None = None
-        self._average = ByClip(neurons)
-        self._by_clip, self._cc_norm = np.zeros((2, 2, neurons))  # sum over clips, their number
+        self._average = ClipSums(neurons)
+        # Sums over clips, and numbers of clips, of scores that are defined: [2 N] each.
+        self._by_clip, self._cc_norm = np.zeros((2, 2, neurons))
         self._count = self._frames = 0  # of repeated clips: frames of all repeats, and of averages
-        self._sums = np.zeros((7, neurons))
+        self._sums = np.zeros((7, neurons))  # see ``_finish_repeats``
 
     def add(self, clip: str, response: np.ndarray, prediction: np.ndarray) -> None:
         """Add one trial of scored frames: response and prediction [T N].
@@ -79,12 +98,12 @@ class Repeats:
         Raises:
             ValueError: repeats of another length, or a clip whose repeats were interrupted.
         """
-        if self._shift is None:  # all scores are the same, and large means cost no digits
+        if self._shift is None:  # changes no score, and large means cost no digits
             self._shift = response.mean(0, dtype=np.float64)
         pair = [x.astype(np.float64) - self._shift for x in (response, prediction)]
         if self._clip is None or self._clip.name != clip:
-            self._close()
-            if clip in self._closed:
+            self._finish_clip()
+            if clip in self._finished:
                 raise ValueError(f"expected all repeats of clip {clip!r} one after the other")
             self._clip = _Clip(clip, *pair)
         if pair[0].shape != self._clip.sums.shape[1:]:
@@ -94,37 +113,38 @@ class Repeats:
             )
         self._clip.add(*pair)
 
-    def _close(self) -> None:
-        """Keep of the clip at hand what scores are made of."""
+    def _finish_clip(self) -> None:
+        """Reduce the sums [T N] of the current clip to sums over frames [N]."""
         clip, self._clip = self._clip, None
         if clip is None:
             return
-        self._closed.add(clip.name)
+        self._finished.add(clip.name)
         r, (y, p, y2) = clip.repeats, clip.sums
-        average = CorrelationSums.of(y / r, p / r)
+        average = CorrelationSums.from_frames(y / r, p / r)
         self._average.add(clip.name, average)
         value, constant = average.correlation()
         self._by_clip += np.where(constant, 0, value), ~constant
         if self._example is None or r > self._example[1]:
             std = np.sqrt(np.maximum(y2 / r - (y / r) ** 2, 0))
-            drawn = y / r + self._shift, std, p / r + self._shift
-            self._example = clip.name, r, *(x.astype(np.float32) for x in drawn)
+            traces = y / r + self._shift, std, p / r + self._shift
+            self._example = clip.name, r, *(x.astype(np.float32) for x in traces)
         if r > 1 and len(y):
-            self._close_repeated(clip)
+            self._finish_repeats(clip)
 
-    def _close_repeated(self, clip: _Clip) -> None:
+    def _finish_repeats(self, clip: _Clip) -> None:
+        """Add a clip of two repeats or more to ``_sums`` and to the normalised correlation."""
         r, (y, p, y2) = clip.repeats, clip.sums
         total, square, squares = y.sum(0), (y**2).sum(0), y2.sum(0)
         self._count += r * len(y)
         self._frames += len(y)
         self._sums += (
-            total,
-            squares,
-            ((r - 2) * square + squares) / (r - 1) ** 2,  # of the mean of the others, squared
-            (square - squares) / (r - 1),  # of a response times the mean of the others
-            square / r,  # of the mean of all, squared; and of a response times it
+            total,  # of the response
+            squares,  # of its square
+            ((r - 2) * square + squares) / (r - 1) ** 2,  # of the squared mean of other repeats
+            (square - squares) / (r - 1),  # of a response times the mean of other repeats
+            square / r,  # of the squared mean of all repeats, and of a response times that mean
             (squares - square / r) / (r - 1),  # of the variance over repeats
-            clip.error,
+            clip.error,  # of the squared error
         )
         signal = (y.var(0) - clip.variance) / (r * (r - 1))
         normalised = divide_defined(
@@ -136,8 +156,8 @@ class Repeats:
         self._cc_norm += np.where(defined, normalised.value, 0), defined
 
     def example(self, neurons: Sequence[int]) -> Example:
-        """Some neurons on the clip with most repeats."""
-        self._close()
+        """Traces of these neurons, given by index, on the clip with the most repeats."""
+        self._finish_clip()
         clip, repeats, *means = self._example
         y, std, p = (x[:, list(neurons)] for x in means)
         return Example(clip, repeats, list(neurons), y, std, p)
@@ -145,64 +165,111 @@ class Repeats:
     def to_average(self) -> Correlation:
         """Pearson r after averaging responses and predictions over the repeats of each clip.
 
-        The clips' averages are joined along time: the analogue, for films, of the definition of
-        SENSORIUM 2022 (``metrics.py`` of sinzlab/sensorium).
+            r = corr(<y>, <p>),    <> the mean over repeats
+
+        The averages of all clips are joined along time: the analogue, for films, of the definition
+        of SENSORIUM 2022 (``metrics.py`` of sinzlab/sensorium).
+
+        Examples:
+            Noise that cancels in the average does not count:
+
+            >>> meter = Repeats(neurons=1)
+            >>> meter.add("clip", np.array([[0.0], [3.0]]), prediction=np.array([[0.0], [1.0]]))
+            >>> meter.add("clip", np.array([[2.0], [1.0]]), prediction=np.array([[0.0], [1.0]]))
+            >>> round(float(meter.to_average().value[0]), 6)
+            1.0
         """
-        self._close()
+        self._finish_clip()
         return self._average.total().correlation()
 
     def clip_moments(self) -> np.ndarray:
-        """Moments of each clip's averages, as ``SingleTrialCorrelation`` has of trials: [K 6 N]."""
-        self._close()
+        """Raw moments of the averages of K clips, as of ``SingleTrialCorrelation``: [K 6 N]."""
+        self._finish_clip()
         return self._average.moments()
 
     def to_average_by_clip(self) -> Defined:
-        """As ``to_average`` within each clip, mean over the clips in which it exists.
+        """``to_average`` within each clip, then the mean over the clips in which it is defined.
 
         ``correlation_to_average`` in bryanlimy/ViV1T-closed-loop.
         """
-        self._close()
+        self._finish_clip()
         return divide_defined(*self._by_clip, above=0)
 
     def oracle(self) -> Defined:
-        """Pearson r of each repeat with the mean of the others, over all repeats and clips.
+        """Jackknife oracle: Pearson r of each repeat with the mean of the other repeats.
+
+            r = corr(y_r, (sum_q y_q - y_r) / (R - 1)),    over all frames, repeats and clips
 
         A neuron's reliability, and a low estimate of what can be predicted (neuralpredictors,
-        ``oracle_corr_jackknife``). Undefined without repeats and for constant responses.
+        ``oracle_corr_jackknife``). Not defined without repeats and for constant responses.
+
+        Examples:
+            Half of the variance is signal:
+
+            >>> signal, meter = np.array([[1.0], [1.0], [3.0], [3.0]]), Repeats(neurons=1)
+            >>> meter.add("clip", signal + [[1], [-1], [1], [-1]], prediction=signal)
+            >>> meter.add("clip", signal + [[1], [-1], [-1], [1]], prediction=signal)
+            >>> round(meter.oracle().mean(), 6)
+            0.5
         """
-        self._close()
+        self._finish_clip()
         y, y2, others2, y_others, *_ = self._sums
-        return self._correlated(y, y2, others2, y_others)
+        return self._pearson(y, y2, others2, y_others)
 
     def oracle_conservative(self) -> Defined:
-        """As ``oracle``, with each repeat in its own mean: a high estimate.
+        """Conservative oracle: Pearson r of each repeat with the mean of all repeats.
 
-        neuralpredictors, ``oracle_corr_conservative``.
+            r = corr(y_r, sum_q y_q / R),    over all frames, repeats and clips
+
+        The mean includes the repeat itself, so this is a high estimate of what can be predicted
+        (neuralpredictors, ``oracle_corr_conservative``).
         """
-        self._close()
+        self._finish_clip()
         y, y2, _, _, all2, *_ = self._sums
-        return self._correlated(y, y2, all2, all2)
+        return self._pearson(y, y2, all2, all2)
 
-    def _correlated(self, y: np.ndarray, *sums: np.ndarray) -> Defined:
-        """Pearson r from sums of y, y^2, x^2 and x y, of an x with the mean of y."""
+    def _pearson(self, y: np.ndarray, *sums: np.ndarray) -> Defined:
+        """Pearson r of y and x from their sums y, y^2, x^2 and x y, where x has the mean of y."""
         count = max(self._count, 1)
-        own, other, cross = (x / count - (y / count) ** 2 for x in sums)
-        return divide_defined(cross, np.sqrt(np.maximum(own, 0) * np.maximum(other, 0)), above=TINY)
+        var_y, var_x, cov = (x / count - (y / count) ** 2 for x in sums)
+        return divide_defined(cov, np.sqrt(np.maximum(var_y, 0) * np.maximum(var_x, 0)), above=TINY)
 
     def fev(self) -> Defined:
-        """Share of the responses' variance that is not noise (neuralpredictors, ``fev``).
+        """Fraction of explainable variance: of the responses' variance, the share without noise.
 
-        (total - noise) / total, where noise is the variance over repeats, mean over frames. Not
-        defined without repeats and for constant responses.
+            FEV = (total - noise) / total
+
+        of the total variance of responses, and the noise variance: over repeats, then the mean over
+        frames (neuralpredictors, ``fev``). Not defined without repeats and for constant responses.
+
+        Examples:
+            Repeats without noise:
+
+            >>> meter = Repeats(neurons=1)
+            >>> for _ in range(2):
+            ...     meter.add("clip", np.array([[0.0], [3.0]]), prediction=np.ones((2, 1)))
+            >>> round(meter.fev().mean(), 6)
+            1.0
         """
         total, noise, _ = self._variances()
         return divide_defined(total - noise, total, above=TINY)
 
     def feve(self) -> Defined:
-        """Share of the explainable variance that is explained (neuralpredictors, ``fev``).
+        """Fraction of explainable variance explained.
 
-        1 - (mean squared error - noise) / (total - noise). Not defined where ``fev`` is below
-        ``FEV_FLOOR``, as in SENSORIUM 2022: it divides by what is almost nothing.
+            FEVE = 1 - (mean squared error - noise) / (total - noise)
+
+        of the variances of ``fev`` (neuralpredictors, ``fev``). Not defined where ``fev`` is below
+        ``FEV_FLOOR``, as in SENSORIUM 2022, since the denominator is then almost zero.
+
+        Examples:
+            The prediction is the signal: the mean squared error is the noise variance.
+
+            >>> signal, meter = np.array([[1.0], [1.0], [3.0], [3.0]]), Repeats(neurons=1)
+            >>> meter.add("clip", signal + [[1], [-1], [1], [-1]], prediction=signal)
+            >>> meter.add("clip", signal + [[1], [-1], [-1], [1]], prediction=signal)
+            >>> round(meter.feve().mean(), 6)
+            1.0
         """
         total, noise, error = self._variances()
         share = divide_defined(error - noise, total - noise, above=TINY)
@@ -213,7 +280,7 @@ class Repeats:
 
     def _variances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Total and noise variance of responses, and the mean squared error: [N] each."""
-        self._close()
+        self._finish_clip()
         if not self._count:
             return tuple(np.zeros((3, self._neurons)))
         y, y2, *_, noise, error = self._sums
@@ -221,16 +288,28 @@ class Repeats:
         return total, noise / self._frames, error / self._count
 
     def cc_norm(self) -> Defined:
-        """Correlation with the average response over the highest that noise allows.
+        """Normalised correlation coefficient: r with the average response over its upper bound.
 
-        Schoppe et al. 2016 (Front Comput Neurosci 10:10, equations 3 to 5), for each clip, then the
-        mean over clips: Cov(y, p) / sqrt(Var(p) SP) of averages y and p over R repeats, with signal
-        power SP = (Var(sum of repeats) - sum of their variances) / (R (R - 1)), variances along
-        time. Not defined for a clip with SP of ``SIGNAL_FLOOR`` or less, or a constant prediction.
+            CC_norm = Cov(<y>, <p>) / sqrt(Var(<p>) SP)
+            SP = (Var(sum_r y_r) - sum_r Var(y_r)) / (R (R - 1))
 
-        SP is an estimate: of noisy neurons the ratio can be far above 1, so look at its median.
-        What behaviour adds to the few repeats of a clip is no signal, yet models can predict it:
-        that may exceed 1 too.
+        of the averages <y> and <p> over R repeats and the signal power SP; Var and Cov along time
+        (Schoppe et al. 2016, Front Comput Neurosci 10:10, equations 3 to 5). It is computed for
+        each clip and averaged over clips. Not defined for a clip whose SP is at most
+        ``SIGNAL_FLOOR``, or whose prediction is constant.
+
+        SP is an estimate: for noisy neurons the ratio can be far above 1, so look at its median
+        over neurons. Behaviour changes the responses to the few repeats of a clip; a model that
+        predicts these changes can also exceed 1.
+
+        Examples:
+            Noise does not lower it, as it does lower the correlation to average:
+
+            >>> signal, meter = np.array([[1.0], [1.0], [3.0], [3.0]]), Repeats(neurons=1)
+            >>> meter.add("clip", signal + [[1], [-1], [1], [-1]], prediction=signal)
+            >>> meter.add("clip", signal + [[1], [-1], [-1], [1]], prediction=signal)
+            >>> round(meter.cc_norm().mean(), 6)
+            1.0
         """
-        self._close()
+        self._finish_clip()
         return divide_defined(*self._cc_norm, above=0)

@@ -25,7 +25,7 @@ from sensorium_jax.scores.score import (
 )
 from sensorium_jax.tables import Row, Table
 
-TITLES = {  # columns of the full tables, beside intervals
+TITLES = {  # column titles of the full tables, without those of intervals
     SINGLE_TRIAL: "single trial",
     CEILING: "ceiling",
     TO_AVERAGE: "to average",
@@ -42,11 +42,25 @@ class Report:
     """Scores of one model on one or more tiers.
 
     ``by_neuron`` means weigh every neuron of every session alike, as the starter kit does;
-    ``by_mouse`` means weigh every session alike, as the competition's winners do.
+    ``by_mouse`` means weigh every session alike, as the competition's winners do. ``a + b`` holds
+    the scores of both reports.
 
     Attributes:
         scores: of every session, tier and stimulus family.
         withheld: "tier" or "tier: session" whose responses are not public.
+
+    Examples:
+        Mouse A has one neuron, mouse B three:
+
+        >>> a = Score("A", "oracle", "all", 60, 1, 0.2, 0.4, None, None, constant=0)
+        >>> b = Score("B", "oracle", "all", 60, 3, 0.6, 0.8, None, None, constant=0)
+        >>> report = Report((a,)) + Report((b,), withheld=("final_test_main",))
+        >>> round(report.by_neuron("oracle"), 6), round(report.by_mouse("oracle"), 6)
+        (0.5, 0.4)
+        >>> round(report.by_neuron("oracle", field="to_average"), 6)
+        0.7
+        >>> report.rows(), report.withheld
+        ([('oracle', 'all')], ('final_test_main',))
     """
 
     scores: tuple[Score, ...]
@@ -59,19 +73,31 @@ class Report:
         return Report(self.scores + other.scores, self.withheld + other.withheld)
 
     def select(self, tier: str, *, family: str = ALL) -> tuple[Score, ...]:
-        """The scores of all sessions on a tier, or on one family of it; () if there are none."""
+        """The scores of all sessions on a tier, or on one family of it; () if there are none.
+
+        Examples:
+            >>> Report(()).select("oracle")
+            ()
+        """
         return tuple(s for s in self.scores if s.tier == tier and s.family == family)
 
     def by_neuron(self, tier: str, *, family: str = ALL, field: str = SINGLE_TRIAL) -> float:
-        """Mean of a score over the neurons of all sessions that have one; NaN if none has.
+        """Mean of a score over all neurons for which it is defined; NaN if there is none.
 
         Raises:
             UserError: no such score, tier or family in this report.
+
+        Examples:
+            >>> score = Score("A", "oracle", "all", 60, 2, 0.2, 0.4, None, None, constant=0)
+            >>> Report((score,)).by_neuron("train")
+            Traceback (most recent call last):
+                ...
+            sensorium_jax.errors.UserError: expected scores of 'train' (all), found none; ...
         """
-        return _over_neurons(self._scores(tier, family), field)
+        return _neuron_mean(self._scores(tier, family), field)
 
     def by_mouse(self, tier: str, *, family: str = ALL, field: str = SINGLE_TRIAL) -> float:
-        """Mean of a score over the sessions that have it; NaN if none has.
+        """Mean over sessions of a score's mean over neurons; NaN if it is defined in no session.
 
         Raises:
             UserError: no such score, tier or family in this report.
@@ -81,10 +107,9 @@ class Report:
         return _average(means, [1] * len(means))
 
     def median(self, tier: str, *, family: str = ALL, field: str = "cc_norm") -> float:
-        """Median of a field of ``Score.by_neuron`` over the neurons of all sessions that have one.
+        """Median of a field of ``Score.by_neuron`` over all neurons; NaN if it is never defined.
 
-        NaN if none has. Of a ratio such as CC norm, whose mean a few noisy neurons can carry
-        anywhere.
+        For ratios such as CC norm, whose mean is dominated by a few noisy neurons.
 
         Raises:
             UserError: no such score, tier or family in this report.
@@ -99,9 +124,13 @@ class Report:
         session: str | None = None,
         field: str = SINGLE_TRIAL,
     ) -> tuple[float, float]:
-        """The 95 % interval over clips and neurons (``intervals``) of ``by_neuron``.
+        """The 95 % interval of ``by_neuron`` over clips and neurons (``intervals``).
 
-        ``field`` is "single_trial" or "to_average". With ``session`` that of one mouse.
+        Args:
+            tier: tier name.
+            family: stimulus family, or "all".
+            session: of this session alone; None: of all sessions.
+            field: "single_trial" or "to_average".
 
         Raises:
             UserError: no such tier, family or session in this report, or a score without interval.
@@ -127,11 +156,22 @@ class Report:
 
     @property
     def simulated(self) -> bool:
-        """Whether the mice are simulated: their true rate is known."""
+        """Whether the mice are simulated, so that their true rate is known."""
         return any(s.single_trial_ceiling is not None for s in self.scores)
 
     def table(self, *, title: str = "") -> Table:
-        """One row a tier or family, means over neurons: what fits a terminal."""
+        """One row a tier or family: means over neurons, narrow enough for a terminal.
+
+        Examples:
+            The ceiling is the score of a simulated mouse's true rate, the share is score / ceiling:
+
+            >>> score = Score("A", "oracle", "all", 60, 2, 0.3, 0.4, 0.6, 0.8, constant=0)
+            >>> print(Report((score,)).table())
+            tier / stimuli  mice  trials  single trial  ceiling  share  to average  ceiling
+            oracle             1      60         0.300    0.600    50%       0.400    0.800
+            Correlations, mean over neurons.
+            Ceiling: the simulated neurons' own true rate.
+        """
         header = (
             "tier / stimuli",
             "mice",
@@ -154,13 +194,13 @@ class Report:
         cells = (
             str(len(scores)),
             str(sum(s.trials for s in scores)),
-            _number(single),
-            _number(ceiling),
+            _format(single),
+            _format(ceiling),
             "" if math.isnan(share) else f"{share:.0%}",
-            _number(average),
-            _number(average_ceiling),
+            _format(average),
+            _format(average_ceiling),
         )
-        return _labelled(tier, family, cells)
+        return _table_row(tier, family, cells)
 
     def tier_table(self) -> Table:
         """One row a tier or family: every score, with intervals."""
@@ -168,22 +208,22 @@ class Report:
         for tier, family in self.rows():
             scores = self.select(tier, family=family)
             spans = [self.interval(tier, family=family, field=f) for f in INTERVAL_SCORES]
-            rows.append(_labelled(tier, family, (str(len(scores)), *_cells(scores, spans))))
-        caption = " ".join([*self.caption().split("\n"), self._undefined()]).strip()
+            rows.append(_table_row(tier, family, (str(len(scores)), *_cells(scores, spans))))
+        caption = " ".join([*self.caption().split("\n"), self._undefined_counts()]).strip()
         return Table(("tier / stimuli", "mice", *_full_header()), tuple(rows), caption=caption)
 
     def mouse_table(self) -> Table:
         """One row a mouse, tier and family: every score, with intervals."""
         rows = []
         for s in self.scores:
-            place = {"family": s.family, "session": s.session}
-            spans = [self.interval(s.tier, **place, field=f) for f in INTERVAL_SCORES]
+            selection = {"family": s.family, "session": s.session}
+            spans = [self.interval(s.tier, **selection, field=f) for f in INTERVAL_SCORES]
             cells = protocol.short_name(s.session), *_cells([s], spans)
-            rows.append(_labelled(s.tier, s.family, cells))
+            rows.append(_table_row(s.tier, s.family, cells))
         return Table(("tier / stimuli", "mouse", *_full_header()), tuple(rows))
 
     def caption(self) -> str:
-        """What the scores are, and what is missing; one remark a line."""
+        """Remarks on the scores and on missing ones, one a line."""
         lines = ["Correlations, mean over neurons."]
         if self.simulated:
             lines.append("Ceiling: the simulated neurons' own true rate.")
@@ -194,8 +234,8 @@ class Report:
             lines.append(f"Responses withheld, not scored: {', '.join(self.withheld)}.")
         return "\n".join(lines)
 
-    def _undefined(self) -> str:
-        """How many neurons have no such score, by name."""
+    def _undefined_counts(self) -> str:
+        """A remark on the number of neurons for which each score is not defined."""
         scores = [s for s in self.scores if s.family == ALL]
         missing = {
             title: sum(s.neurons - s.mean(field).neurons for s in scores if field in s.defined)
@@ -206,7 +246,7 @@ class Report:
         return f"{remark} {counts}." if counts else ""
 
     def to_json(self) -> dict:
-        """Plain values: every score, and the means over neurons and over mice."""
+        """Plain values: every score, and the means over neurons and over mice with intervals."""
         values = {
             "scores": [s.to_json() for s in self.scores],
             "means": [self._means(tier, family) for tier, family in self.rows()],
@@ -225,7 +265,7 @@ class Report:
         return means
 
     def to_html(self) -> str:
-        """A page of the tables alone; ``pages.report_page`` has the figures too."""
+        """An HTML page of the tables; ``pages.sections.report_page`` has the figures too."""
         body = f"<h1>Scores</h1>{self._repr_html_()}{self.mouse_table()._repr_html_()}"
         return f'<!doctype html><meta charset="utf-8"><title>Scores</title>{body}'
 
@@ -238,20 +278,21 @@ class Report:
         return str(self.table())
 
     def _scores(self, tier: str, family: str) -> tuple[Score, ...]:
-        """``select`` that refuses what was not scored."""
+        """``select``; raises ``UserError`` if nothing is selected."""
         scores = self.select(tier, family=family)
         if not scores:
             tiers = list(dict.fromkeys(t for t, _ in self.rows()))
-            there = hint(tier, tiers) if tier not in tiers else f"{tier} has no such stimuli"
+            advice = hint(tier, tiers) if tier not in tiers else f"{tier} has no such stimuli"
             raise UserError(
-                f"expected scores of {tier!r} ({family}), found none; {there}"
+                f"expected scores of {tier!r} ({family}), found none; {advice}"
                 if tiers
                 else f"expected scores of {tier!r}, found none: nothing was scored"
             )
         return scores
 
 
-def _labelled(tier: str, family: str, cells: Sequence[str]) -> Row:
+def _table_row(tier: str, family: str, cells: Sequence[str]) -> Row:
+    """A row of a tier, or of a family below its tier."""
     return Row((tier, *cells)) if family == ALL else Row((family, *cells), level=1)
 
 
@@ -259,13 +300,15 @@ def _average(values: Sequence[float], weights: Sequence[int]) -> float:
     return float(np.average(values, weights=weights)) if values else math.nan
 
 
-def _over_neurons(scores: Sequence[Score], field: str) -> float:
-    parts = [s.mean(field) for s in scores]
-    parts = [p for p in parts if p.mean is not None]
-    return _average([p.mean for p in parts], [p.neurons for p in parts])
+def _neuron_mean(scores: Sequence[Score], field: str) -> float:
+    """Mean of a score over the neurons of all sessions; NaN if it is defined for none."""
+    means = [s.mean(field) for s in scores]
+    means = [m for m in means if m.mean is not None]
+    return _average([m.mean for m in means], [m.neurons for m in means])
 
 
 def _median(scores: Sequence[Score], field: str) -> float:
+    """Median of a score over the neurons of all sessions; NaN if it is defined for none."""
     names = {name for s in scores for name in s.by_neuron}
     if names and field not in names:
         raise UserError(f"no score of every neuron {field!r}; {hint(field, sorted(names))}")
@@ -282,16 +325,16 @@ def _full_header() -> list[str]:
 
 
 def _cells(scores: Sequence[Score], spans: Sequence[tuple[float, float]]) -> list[str]:
-    """What ``_full_header`` names, of the scores of some mice; ``spans`` of INTERVAL_SCORES."""
+    """Cells below ``_full_header``, of several sessions' scores and the ends of their intervals."""
     cells = [str(sum(getattr(s, name) for s in scores)) for name in ("neurons", "trials")]
-    span_of = dict(zip(INTERVAL_SCORES, spans, strict=True))
+    ends = dict(zip(INTERVAL_SCORES, spans, strict=True))
     for field in TITLES:
-        average = _median if field == "cc_norm" else _over_neurons
-        cells.append(_number(average(scores, field)))
-        if field in span_of:
-            cells.append(" to ".join(map(_number, span_of[field])))
+        average = _median if field == "cc_norm" else _neuron_mean
+        cells.append(_format(average(scores, field)))
+        if field in ends:
+            cells.append(" to ".join(map(_format, ends[field])))
     return cells
 
 
-def _number(value: float) -> str:
+def _format(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f}"

@@ -1,8 +1,8 @@
-"""The files that a scored run leaves, and reading them again.
+"""The files of a scored run: ``report.json`` and ``scores.npz``, written and read.
 
 ``report.json`` holds every score; ``scores.npz`` the moments of every clip and neuron, by score,
-tier and mouse, from which runs are compared without predicting again. They are about the mean, so
-float32 holds them: 81 MB for the ten mice of the release.
+tier and session, from which runs are compared without predicting again. The moments are about the
+neurons' means, so that float32 is precise enough: 81 MB for the ten mice of the release.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ ClipMoments = dict[tuple[str, str], np.ndarray]  # (tier, session) -> [K 6 N]
 
 
 def write(workdir: Path, report: Report) -> None:
-    """Write both files."""
+    """Write both files of a run into its workdir.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(Path(folder), Report((), withheld=("final_test_main",)))
+        ...     read_report(Path(folder))
+        {'scores': [], 'means': [], 'withheld': ['final_test_main']}
+    """
     write_json(workdir / REPORT, report.to_json())
     moments = {
         f"{field}/{s.tier}/{s.session}": clips.astype(np.float32)
@@ -33,24 +41,30 @@ def write(workdir: Path, report: Report) -> None:
         if s.family == ALL
         for field, clips in s.clips.items()
     }
-    with whole_file(workdir / SCORES) as beside, beside.open("wb") as file:
+    with whole_file(workdir / SCORES) as partial, partial.open("wb") as file:
         np.savez(file, **moments)
 
 
 def read_report(workdir: Path) -> dict[str, Any]:
-    """The scores of a run as plain values.
+    """The scores of a run as plain values (``Report.to_json``).
 
     Raises:
-        UserError: no such file, or a damaged one.
+        UserError: the file is missing or damaged.
     """
-    return read_json(workdir / REPORT, advice=ADVICE)
+    return read_json(workdir / REPORT, advice=ADVICE, keys=("scores", "means"))
 
 
 def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> ClipMoments:
-    """The moments of a run, for "single_trial" or "to_average".
+    """The moments of a run's clips, for "single_trial" or "to_average".
 
     Raises:
-        UserError: no such score or file, or a damaged one.
+        UserError: there is no such score, or the file is missing or damaged.
+
+    Examples:
+        >>> read_moments(Path("run"), field="bits")
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected a score of single_trial or to_average, got 'bits'
     """
     if field not in INTERVAL_SCORES:
         raise UserError(f"expected a score of {' or '.join(INTERVAL_SCORES)}, got {field!r}")

@@ -11,11 +11,11 @@ from sensorium_jax.errors import UserError, hint
 from sensorium_jax.scores.correlation import Defined, correlate
 from sensorium_jax.scores.repeats import Example
 
-ALL = "all"  # the family of a score of all trials of a tier
+ALL = "all"  # the family of a score over all trials of a tier
 SINGLE_TRIAL, TO_AVERAGE = "single_trial", "to_average"
 CEILING, AVERAGE_CEILING = "single_trial_ceiling", "to_average_ceiling"
-INTERVAL_SCORES = SINGLE_TRIAL, TO_AVERAGE  # that have an interval
-DEFINED_SCORES = (  # that not every neuron has
+INTERVAL_SCORES = SINGLE_TRIAL, TO_AVERAGE  # scores with an interval
+DEFINED_SCORES = (  # scores that are not defined for every neuron
     "to_average_by_clip",
     "cc_norm",
     "feve",
@@ -29,14 +29,22 @@ SCORES = SINGLE_TRIAL, TO_AVERAGE, CEILING, AVERAGE_CEILING, *DEFINED_SCORES
 
 
 class DefinedMean(NamedTuple):
-    """The mean over neurons that have a score (None if none has one), and their number."""
+    """The mean of a score over the neurons for which it is defined, and the number of these.
+
+    ``mean`` is None if there is no such neuron.
+
+    Examples:
+        >>> score = Defined(np.array([0.25, np.nan, 0.75]), np.array([True, False, True]))
+        >>> DefinedMean.from_score(score)
+        DefinedMean(mean=0.5, neurons=2)
+    """
 
     mean: float | None = None
     neurons: int = 0
 
     @classmethod
     def from_score(cls, score: Defined) -> DefinedMean:
-        """Of one session's neurons."""
+        """The mean over the neurons of one session."""
         return cls(score.mean(), int(score.defined.sum()))
 
 
@@ -52,15 +60,34 @@ class Score:
         neurons: number of neurons.
         single_trial: mean over neurons of the single-trial correlation.
         to_average: mean over neurons of the correlation to average.
-        single_trial_ceiling: what the true rate of a simulated mouse scores; None on recordings.
-        to_average_ceiling: likewise.
-        constant: neurons whose prediction or response is constant; each counts as 0.
-        defined: scores that not every neuron has, by name (``DEFINED_SCORES``).
-        clips: for "single_trial" and "to_average", [K 6 N] moments of each clip, from which
-            intervals are drawn (``intervals``).
-        example: best, median and worst neuron on one clip.
-        by_neuron: [N] of every neuron, NaN where undefined: "oracle" (jackknife),
-            "oracle_conservative", "cc_norm" and, of simulated neurons, "single_trial_ceiling".
+        single_trial_ceiling: single-trial correlation of the true rate of a simulated mouse; None
+            on recordings.
+        to_average_ceiling: correlation to average of the true rate; None on recordings.
+        constant: number of neurons whose prediction or response is constant; each counts as 0.
+        defined: scores that are not defined for every neuron, by name (``DEFINED_SCORES``).
+        clips: for "single_trial" and "to_average", raw moments [K 6 N] of each clip, from which
+            intervals are computed (``intervals``).
+        example: traces of the best, the median and the worst neuron on one clip.
+        by_neuron: scores [N] of every neuron, NaN where undefined: "oracle" (jackknife),
+            "oracle_conservative", "cc_norm" and, for simulated mice, "single_trial_ceiling".
+
+    Examples:
+        >>> score = Score(
+        ...     "mouse",
+        ...     "oracle",
+        ...     "all",
+        ...     trials=60,
+        ...     neurons=2,
+        ...     single_trial=0.3,
+        ...     to_average=0.5,
+        ...     single_trial_ceiling=None,
+        ...     to_average_ceiling=None,
+        ...     constant=0,
+        ... )
+        >>> score.mean("to_average")
+        DefinedMean(mean=0.5, neurons=2)
+        >>> score.mean("cc_norm")
+        DefinedMean(mean=None, neurons=0)
     """
 
     session: str
@@ -83,11 +110,11 @@ class Score:
     )
 
     def values(self) -> np.ndarray:
-        """The single-trial correlation of every neuron: [N]."""
+        """Single-trial correlation of each neuron: [N]."""
         return correlate(self.clips[SINGLE_TRIAL].sum(0))
 
     def mean(self, field: str) -> DefinedMean:
-        """A score by name, and how many neurons it is the mean of.
+        """A score by name: its mean over neurons, and the number of neurons in the mean.
 
         Raises:
             UserError: no such score.
@@ -99,7 +126,7 @@ class Score:
         return DefinedMean(getattr(self, field), self.neurons)
 
     def to_json(self) -> dict:
-        """Plain values."""
+        """The score as plain values, without arrays."""
         values = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)

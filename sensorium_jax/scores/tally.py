@@ -1,4 +1,4 @@
-"""What is summed for one mouse over a tier, trial by trial."""
+"""All running sums of one mouse over the trials of a tier."""
 
 from __future__ import annotations
 
@@ -6,25 +6,41 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium_jax.scores.correlation import OF_PREDICTION, SingleTrialCorrelation
+from sensorium_jax.scores.correlation import PREDICTION_MOMENTS, SingleTrialCorrelation
 from sensorium_jax.scores.likelihood import PoissonSums
 from sensorium_jax.scores.repeats import Repeats
 from sensorium_jax.scores.score import CEILING, SINGLE_TRIAL, TO_AVERAGE, DefinedMean, Score
 
 
 class PredictedTrial(NamedTuple):
-    """The scored frames of one trial, real neurons only, in the official scorer's units."""
+    """The scored frames of one trial without padded neurons, in the official scorer's units."""
 
-    session: int  # by position
+    session: int  # position in ``session_names``
     row: int  # of the session's trial table
     response: np.ndarray  # [T N] zeros where it is withheld
     prediction: np.ndarray  # [T N]
-    rate: np.ndarray  # [T N] the prediction in the model's own units
-    truth: np.ndarray | None  # [T N] the true rate of a simulated mouse
+    rate: np.ndarray  # [T N] the prediction in the model's units
+    truth: np.ndarray | None  # [T N] the true rate of a simulated mouse; None on recordings
 
 
 class Tally:
-    """What is summed for one session over a tier, or over one stimulus family of it."""
+    """All running sums of one session over a tier, or over one stimulus family of it.
+
+    Examples:
+        >>> trial = PredictedTrial(
+        ...     session=0,
+        ...     row=0,
+        ...     response=np.array([[0.0, 0.0], [1.0, 2.0]]),
+        ...     prediction=np.array([[0.0, 1.0], [3.0, 1.0]]),
+        ...     rate=np.array([[0.0, 1.0], [3.0, 1.0]]),
+        ...     truth=None,
+        ... )
+        >>> tally = Tally(trial)
+        >>> tally.add("clip", trial, common=2)
+        >>> score = tally.score(session="mouse", tier="oracle", family="all")
+        >>> round(score.single_trial, 6), score.constant  # the second prediction is constant
+        (0.5, 1)
+    """
 
     def __init__(self, trial: PredictedTrial):
         n = trial.response.shape[1]
@@ -35,7 +51,7 @@ class Tally:
         self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
 
     def add(self, clip: str, trial: PredictedTrial, *, common: int) -> None:
-        """Add a trial of a clip of which all repeats have ``common`` frames."""
+        """Add a trial; ``common``: number of scored frames that all repeats of its clip have."""
         self.trials += 1
         self.low = np.minimum(self.low, trial.rate.min(0))
         self.high = np.maximum(self.high, trial.rate.max(0))
@@ -49,7 +65,7 @@ class Tally:
         """The scores of all trials added."""
         trials, repeats = self.meters["prediction"]
         single, average = trials.correlation(), repeats.to_average()
-        # A silent neuron stays one when its rate is divided by a std that differs between frames.
+        # Also count a constant rate, which division by a std that varies over frames would hide.
         constant = single.constant | (self.low >= self.high)
         oracle, conservative = repeats.oracle(), repeats.oracle_conservative()
         cc_norm = repeats.cc_norm()
@@ -66,7 +82,7 @@ class Tally:
             average_ceiling = float(true_repeats.to_average().value.mean())
         clips = {SINGLE_TRIAL: trials.clip_moments(), TO_AVERAGE: repeats.clip_moments()}
         for moments in clips.values():
-            for column in OF_PREDICTION:
+            for column in PREDICTION_MOMENTS:
                 moments[:, column, constant] = 0
         order = np.argsort(np.where(constant, 0, single.value))
         return Score(

@@ -1,6 +1,6 @@
 """Neurons and behaviour like those of a mouse of the release, as far as its metadata is public.
 
-``calibration.npz`` (made by ``data_prep/calibration.py``; licence beside it) has 512 neurons
+``calibration.npz`` (made by ``tools/calibration.py``; licence beside it) has 512 neurons
 of every mouse with the moments of their responses and their places, the orientation and direction
 selectivity of three mice, and the moments of behaviour. A population like a mouse has neurons at
 those places, with those moments, and with selectivity that is distributed alike once it is measured

@@ -12,7 +12,7 @@ import platformdirs
 from sensorium_jax import simulate
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data.writer import finish_store
-from sensorium_jax.prepare.convert import convert_recording
+from sensorium_jax.prepare.convert import Options, convert_recording
 from sensorium_jax.prepare.raw import RawSession
 from sensorium_jax.types import OnProgress
 
@@ -54,7 +54,8 @@ def demo_store(
         if not (store / source.name).exists():
             shutil.rmtree(beside, ignore_errors=True)
             simulate.write_session(beside, plan, seed=SEED, modulated=modulated, on_trial=on_trial)
-            convert_recording(RawSession(source), store, on_trial=on_trial)
+            options = Options(command="sensorium-jax train (which simulates these mice)")
+            convert_recording(RawSession(source), store, options=options, on_trial=on_trial)
         shutil.rmtree(beside, ignore_errors=True)
     finish_store(store)
     return store

@@ -20,7 +20,8 @@ import numpy as np
 from sensorium_jax import protocol, stimuli
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import read_json
-from sensorium_jax.simulate import layout, release
+from sensorium_jax.prepare import release
+from sensorium_jax.simulate import layout
 from sensorium_jax.simulate.calibration import make_population_like, target
 from sensorium_jax.simulate.layout import Script, Trial
 

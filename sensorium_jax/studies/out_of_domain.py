@@ -21,7 +21,6 @@ from sensorium_jax.scores.report import Report
 from sensorium_jax.scores.score import ALL
 from sensorium_jax.studies.study import Check, Study
 
-BONUS = "live_test_bonus", "final_test_bonus"
 INSIDE = "final_test_main", "live_test_main", protocol.ORACLE  # the first with public responses
 
 
@@ -81,7 +80,7 @@ def rows_of(report: Report) -> list[Row]:
     """The families of the bonus tiers."""
     rows = []
     for tier, family in report.rows():
-        if tier not in BONUS or family == ALL:
+        if tier not in protocol.BONUS_TIERS or family == ALL:
             continue
         mice = {score.session for score in report.select(tier, family=family)}
         same = Report(tuple(score for score in report.scores if score.session in mice))

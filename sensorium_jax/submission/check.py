@@ -61,9 +61,8 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
         if is_full_disk(error):  # where the zip is unpacked
             raise
         raise UserError(f"expected a submission, {path} cannot be read ({error})") from None
-    if sorted(c.tier.split("_")[0] for c in checked) != ["final", "live"] or (
-        len({c.tier.split("_")[-1] for c in checked}) > 1
-    ):
+    tracks = [sorted(tiers) for tiers in protocol.TRACKS.values()]
+    if sorted(c.tier for c in checked) not in tracks:
         raise UserError(
             f"expected the live and the final file of one track in {path.name}, found "
             f"{', '.join(c.tier for c in checked) or 'none'}; write the zip again"

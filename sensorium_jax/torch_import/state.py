@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import UserError, hint
 
 ANY = -1  # a length that only the state dict knows
 # Buffers that follow from the options: filters of penalties, Hermite functions, counters.
@@ -48,11 +47,9 @@ class StateDict:
             UserError: it is missing, or of another shape (``ANY`` fits every length).
         """
         if name not in self:
-            near = difflib.get_close_matches(name, self._arrays, n=2)
             raise UserError(
-                f"expected {name} of shape {_text(shape)} in the state dict, found none"
-                + (f"; nearest: {', '.join(near)}" if near else "")
-                + "; check the options against the model that was trained"
+                f"expected {name} of shape {_text(shape)} in the state dict, found none "
+                f"({hint(name, self._arrays)}); check the options against the trained model's"
             )
         array = self._arrays[name]
         fits = len(array.shape) == len(shape) and all(

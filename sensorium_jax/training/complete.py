@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from sensorium_jax import parallel
 from sensorium_jax.data.recordings import Recordings, load_recordings
 from sensorium_jax.experiment import Experiment
+from sensorium_jax.models.check import check_model
 from sensorium_jax.pages import run as run_page
 from sensorium_jax.pages.terminal import Console, bars, make_console
 from sensorium_jax.runs.ensembles import Ensemble, ensemble
@@ -53,6 +54,8 @@ def complete(
         UserError: no such store, a workdir of something else, training that diverged.
     """
     console, workdir = console or make_console(), Path(workdir)
+    check_model(experiment.model)
+    parallel.check_core(experiment.model.core)
     recordings = load_recordings(
         store or default_store(console), tiers=tiers, multiple=experiment.neuron_devices
     )

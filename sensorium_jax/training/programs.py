@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from sensorium_jax import parallel
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.experiment import Experiment
+from sensorium_jax.models.check import check_model
 from sensorium_jax.runs.predictions import make_evaluate
 from sensorium_jax.types import Array, Batch, TrainState
 
@@ -24,6 +25,8 @@ class Programs:
 
     def __init__(self, experiment: Experiment, recordings: Recordings, mesh: Mesh):
         e = self.experiment = experiment
+        check_model(e.model)
+        parallel.check_core(e.model.core)
         self.mesh = mesh
         self.total_steps = e.epoch_steps * e.max_epochs
         self.frames = len(recordings.session_names) * e.data.trials * e.data.frames

@@ -42,6 +42,11 @@ class Factorized3D(LayeredCore):
         lengths = range(self.layers)
         return sum((self._of("frames", i) - 1) * self._of("frame_dilation", i) for i in lengths)
 
+    @classmethod
+    def example(cls) -> Factorized3D:
+        """Two layers of few maps, which take four frames away."""
+        return cls(channels=2, layers=2, kernel=(5, 3), frames=(4, 2))
+
     def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
         space = self._space_kernel(f"space{layer}", layer, inputs(x, planes))
         x = self._convolve_frames(x, planes, space, layer)

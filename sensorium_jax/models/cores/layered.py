@@ -11,13 +11,14 @@ from sensorium_jax.models.nn import activations, conv, hermite
 from sensorium_jax.models.nn.norm import BatchNorm
 from sensorium_jax.models.nn.penalties import Laplace
 from sensorium_jax.models.nn.recurrent import ConvGRU
+from sensorium_jax.models.parts import Core
 from sensorium_jax.types import Array
 
 Sizes = int | tuple[int | tuple[int, int], ...]  # one for all layers, or one each
 Paddings = str | tuple[str | int | tuple[int, int], ...]
 
 
-class LayeredCore(nn.Module):
+class LayeredCore(Core):
     """Layers of convolution, batch normalisation and nonlinearity, optionally recurrent.
 
     Options of a layer are one value for all layers, or a tuple with one each, whose last value
@@ -115,6 +116,16 @@ class LayeredCore(nn.Module):
         bias = self.param(f"bias{layer}", nn.initializers.zeros, shape)
         # In float32, so that the sum that is its gradient is float32 as well.
         return (x.astype(jnp.float32) + jnp.tile(bias, self.rotations)).astype(x.dtype)
+
+    @property
+    def memory_frames(self) -> int:
+        """Time is never padded: features depend on the frames that warm them up, and no others."""
+        return self.warmup_frames
+
+    @classmethod
+    def example(cls) -> LayeredCore:
+        """Two layers of few maps."""
+        return cls(channels=2, layers=2, kernel=(5, 3))
 
     @property
     def maps(self) -> int:

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 from sensorium_jax.models.nn import mesh
 from sensorium_jax.models.nn.clipping import clip_forward
 from sensorium_jax.models.nn.penalties import magnitude
+from sensorium_jax.models.parts import Readout
 from sensorium_jax.types import Array, Neurons, PyTree
 
 EPSILON = 1e-6  # keeps the norm of an empty mask positive (neuralpredictors)
 
 
-class Factorized(nn.Module):
+class Factorized(Readout):
     """A neuron's weights are the outer product of a mask [h w] and features [F] (Klindt, Ecker,
     Euler & Bethge 2017, "Neural system identification for large populations separating 'what'
     and 'where'", NeurIPS): ``FullFactorized2d`` in neuralpredictors.

@@ -12,13 +12,14 @@ from sensorium_jax.models.nn import mesh
 from sensorium_jax.models.nn.clipping import clip_forward
 from sensorium_jax.models.nn.penalties import magnitude
 from sensorium_jax.models.nn.sampling import bilinear_dot
+from sensorium_jax.models.parts import Readout
 from sensorium_jax.types import Array, Neurons, PyTree
 
 START = 0.01  # std of the last weights towards a position: the map unfolds from its centre, since
 # one that starts unfolded the wrong way round, as a random one may, hardly ever turns
 
 
-class Gaussian(nn.Module):
+class Gaussian(Readout):
     """Gaussian readout (Lurz et al. 2021, "Generalization in data-driven models of primary
     visual cortex", ICLR): ``FullGaussian2d`` in neuralpredictors.
 

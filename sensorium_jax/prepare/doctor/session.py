@@ -84,7 +84,7 @@ def _trial(recording: Recording, seen: SeenTrial) -> Iterator[Finding]:
     if seen.family == labels.UNKNOWN:
         text = f"its film is like none of the stimulus families ({seen.family})"
         yield Finding(WARNING, where, f"{text}; it counts in no family's score")
-    natural_tier = not str(recording.tiers[seen.number]).endswith("bonus")
+    natural_tier = recording.tiers[seen.number] not in protocol.BONUS_TIERS
     if natural_tier != (seen.family == protocol.NATURAL) and seen.family != labels.UNKNOWN:
         tier = recording.tiers[seen.number]
         yield Finding(WARNING, where, f"its tier is {tier}, its film is {seen.family}")

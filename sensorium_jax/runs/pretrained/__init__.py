@@ -1,4 +1,4 @@
-"""Baselines trained on the embedded default: three simulated mice, not mice.
+"""Pre-trained baselines on the embedded default: three simulated mice, not recordings of mice.
 
     run = sensorium_jax.load_pretrained("gru_baseline_demo")
     run.evaluate(run.params, "oracle")
@@ -26,21 +26,32 @@ FOLDER = Path(__file__).parent
 
 
 def pretrained_names() -> list[str]:
-    """The names that ``load_pretrained`` knows."""
+    """The names of the pre-trained models, for ``load_pretrained``.
+
+    Examples:
+        >>> pretrained_names()
+        ['factorized_baseline_demo', 'gru_baseline_demo', 'static_baseline_demo']
+    """
     return sorted(path.parent.name for path in FOLDER.glob(f"*/{CONFIG}"))
 
 
 def load_pretrained(name: str, *, devices: int = 1) -> Run:
-    """Open a baseline that comes with the package, on the embedded default.
+    """Open a pre-trained baseline of the package on the embedded default.
 
     The three simulated mice are made on first use (about a minute) and kept in the user's cache.
 
     Args:
         name: one of ``pretrained_names()``, such as "gru_baseline_demo".
-        devices: how many devices ``evaluate`` uses.
+        devices: number of devices that ``evaluate`` uses.
 
     Raises:
-        UserError: no such name, or weights of other mice than the cache's.
+        UserError: there is no model of that name, or the cache holds other mice than its weights.
+
+    Examples:
+        >>> load_pretrained("gru_baseline")
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: no pre-trained model 'gru_baseline'; did you mean ...
     """
     names = pretrained_names()
     if name not in names:
