@@ -33,19 +33,19 @@ LOWERINGS = {
 # name: images [N H W C] (N is --images where None), kernel size, outputs, padding
 SHAPES = {
     "demo, first layer after its stride": ((720, 8, 13, 25), 3, 32, conv.VALID),
-    "demo, hidden layer": ((720, 6, 11, 32), 3, 32, conv.same(3)),
+    "demo, hidden layer": ((720, 6, 11, 32), 3, 32, conv.same_padding(3)),
     "demo, GRU input": ((720, 6, 11, 32), 1, 96, conv.VALID),
     "full resolution, first layer": ((None, 36, 64, 1), 9, 64, conv.VALID),
-    "full resolution, hidden layer": ((None, 28, 56, 16), 7, 16, conv.same(7)),
-    "full resolution, GRU input": ((None, 28, 56, 16), 9, 48, conv.same(9)),
+    "full resolution, hidden layer": ((None, 28, 56, 16), 7, 16, conv.same_padding(7)),
+    "full resolution, GRU input": ((None, 28, 56, 16), 9, 48, conv.same_padding(9)),
     "factorised, first layer": ((None, 36, 64, 3), 11, 32, conv.VALID),
     "factorised, second layer": ((None, 26, 54, 32), 5, 64, conv.VALID),
     "factorised, third layer": ((None, 22, 50, 64), 5, 128, conv.VALID),
     # on both sides of conv.LARGEST_SMALL
     "size 3": ((None, 28, 56, 16), 3, 16, conv.VALID),
-    "size 3, padded": ((None, 28, 56, 16), 3, 16, conv.same(3)),
+    "size 3, padded": ((None, 28, 56, 16), 3, 16, conv.same_padding(3)),
     "size 5": ((None, 28, 56, 16), 5, 16, conv.VALID),
-    "size 5, padded": ((None, 28, 56, 16), 5, 16, conv.same(5)),
+    "size 5, padded": ((None, 28, 56, 16), 5, 16, conv.same_padding(5)),
 }
 # name: maps [h w C], taps, outputs
 FILMS = {

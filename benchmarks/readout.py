@@ -48,9 +48,13 @@ def plain(features: jax.Array, grid: jax.Array, weights: jax.Array) -> jax.Array
 PLAIN = "plain"
 FORMS = {
     PLAIN: plain,
-    "all at once": functools.partial(sampling.in_groups, at_once=2**62),
-    "in groups, for CPUs": functools.partial(sampling.in_groups, at_once=sampling.CPU_AT_ONCE),
-    "in groups, for accelerators": functools.partial(sampling.in_groups, at_once=sampling.AT_ONCE),
+    "all at once": functools.partial(sampling.grouped_bilinear_dot, gather_size=2**62),
+    "in groups, for CPUs": functools.partial(
+        sampling.grouped_bilinear_dot, gather_size=sampling.CPU_GATHER_SIZE
+    ),
+    "in groups, for accelerators": functools.partial(
+        sampling.grouped_bilinear_dot, gather_size=sampling.GATHER_SIZE
+    ),
 }
 
 

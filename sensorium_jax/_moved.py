@@ -64,6 +64,7 @@ ELSEWHERE = {  # modules that stay, some of whose names are in others now
 }
 NAMES = {  # that changed
     "go_on": "step",
+    "known": "find_mouse",
     "Memory": "Carry",
     "of_sessions": "select_sessions",
     "Moments": "RunningMoments",

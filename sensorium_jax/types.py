@@ -11,17 +11,10 @@ pipeline can use it without touching a device.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-if TYPE_CHECKING:
-    import jax
-    import numpy as np
-
-    Array = np.ndarray | jax.Array
-else:
-    Array = Any
-
-PyTree = Any
+Array: TypeAlias = Any  # np.ndarray or jax.Array, with the shape that stands beside it
+PyTree: TypeAlias = Any  # nested dicts and tuples of arrays
 OnProgress = Callable[[str, int, int], None]  # what, how much is done, how much there is
 
 

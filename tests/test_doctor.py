@@ -53,7 +53,7 @@ def copy_trial(folder, source, target, *, to=None):
 
 
 def said(diagnosis, level):
-    return [f"{finding.where}: {finding.what}" for finding in diagnosis.of(level)]
+    return [f"{finding.where}: {finding.what}" for finding in diagnosis.select(level)]
 
 
 def test_sound_recordings_and_stores_have_nothing_to_hide(mouse, stored):
@@ -139,7 +139,7 @@ def test_what_is_wrong_is_found(name, copy):
     ill(copy)
     diagnosis = doctor.examine(copy)
     assert any(words in text for text in said(diagnosis, level)), diagnosis.findings
-    assert diagnosis.healthy == (not diagnosis.of(doctor.ERROR))
+    assert diagnosis.healthy == (not diagnosis.select(doctor.ERROR))
 
 
 def test_every_damaged_trial_is_told_and_the_others_are_examined(copy):

@@ -252,9 +252,9 @@ def test_gru_follows_its_equations_frame_by_frame(
     st.integers(1, 60),
     dtypes,
 )
-@example(reads=(3, 11), size=(5, 8), channels=4, at_once=88, dtype="float32")
-@example(reads=(3, 4), size=(3, 4), channels=2, at_once=16, dtype="bfloat16")
-def test_bilinear_dot_weighs_four_corners(reads, size, channels, at_once, dtype):
+@example(reads=(3, 11), size=(5, 8), channels=4, gather_size=88, dtype="float32")
+@example(reads=(3, 4), size=(3, 4), channels=2, gather_size=16, dtype="bfloat16")
+def test_bilinear_dot_weighs_four_corners(reads, size, channels, gather_size, dtype):
     rng = np.random.default_rng(0)
     features = draw(rng, reads[0], *size, channels, dtype=dtype)
     grid = rng.uniform(-1.5, 1.5, (*reads, 2)).astype(np.float32)
@@ -262,7 +262,7 @@ def test_bilinear_dot_weighs_four_corners(reads, size, channels, at_once, dtype)
     weights = draw(rng, reads[1], channels, dtype=dtype)
 
     # On a CPU frames are read in groups, of which the last may be smaller; else all at once.
-    with mock.patch.object(sampling, "CPU_AT_ONCE", at_once):
+    with mock.patch.object(sampling, "CPU_GATHER_SIZE", gather_size):
         assert_equal(
             sampling.bilinear_dot,
             four_corners,

@@ -156,9 +156,9 @@ def test_mice_share_clips_in_pairs():
             assert (shared > 300) if {one, other} in pairs else not shared
 
 
-def test_mice_are_known_by_their_session():
+def test_mice_are_found_by_their_session():
     mouse = release.mice()["F"]
-    assert release.known(mouse.session) == mouse
-    assert release.known("dynamic29515-10-12-Video-simulated") == mouse
-    assert release.known("dynamic29515-10-1-Video-x") is None
-    assert release.known("another") is None
+    assert release.find_mouse(mouse.session) == mouse
+    assert release.find_mouse("dynamic29515-10-12-Video-simulated") == mouse
+    assert release.find_mouse("dynamic29515-10-1-Video-x") is None
+    assert release.find_mouse("another") is None

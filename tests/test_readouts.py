@@ -331,9 +331,9 @@ def test_groups_bound_memory():
     m, n, c = 40, 500, 32
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((m, 9, 9, c), (m, n, 2), (n, c))]
 
-    def bytes_of(at_once):
+    def bytes_of(gather_size):
         def loss(*arrays):
-            return jnp.sum(sampling.in_groups(*arrays, at_once=at_once) ** 2)
+            return jnp.sum(sampling.grouped_bilinear_dot(*arrays, gather_size=gather_size) ** 2)
 
         program = jax.jit(jax.grad(loss, (0, 1, 2))).lower(*shapes).compile()
         return program.memory_analysis().temp_size_in_bytes

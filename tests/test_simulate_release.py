@@ -105,7 +105,7 @@ def test_conversion_finds_families_and_the_published_clips(pair, store):
     notes = " ".join(finding.what for finding in diagnosis.findings)
     assert "clips, and the trials that share them, are as published" in notes
     assert "bit for bit" in notes
-    odd = [f.what for f in diagnosis.of(WARNING) if "published" in f.what or "famil" in f.what]
+    odd = [f.what for f in diagnosis.select(WARNING) if "published" in f.what or "famil" in f.what]
     assert not odd
     d, h = open_store(store).sessions
     assert release.CORRUPT["D"] not in d.trials.number
@@ -118,8 +118,8 @@ def test_conversion_finds_families_and_the_published_clips(pair, store):
 
 def test_the_doctor_knows_the_corrupt_trial_and_the_withheld_tiers(pair):
     diagnosis = examine(pair)
-    assert not diagnosis.of(ERROR)
-    warned = " ".join(f"{f.where}: {f.what}" for f in diagnosis.of(WARNING))
+    assert not diagnosis.select(ERROR)
+    warned = " ".join(f"{f.where}: {f.what}" for f in diagnosis.select(WARNING))
     assert "trial 668: expected at most 326 valid frames, found 403" in warned
     assert "clips are in different evaluation tiers of both" in warned
     assert any("responses are withheld" in f.what for f in diagnosis.findings)

@@ -15,7 +15,7 @@ from sensorium_jax.errors import USER_ERROR, hint
 class Parser(argparse_flags.ArgumentParser):
     """absl's parser (``--flagfile=FILE`` holds flags) whose errors name the nearest right word."""
 
-    def __init__(self, command: str, description: str):
+    def __init__(self, command: str, description: str | None):
         super().__init__(
             prog=f"sensorium-jax {command}",
             description=description,

@@ -27,18 +27,21 @@ def config_names() -> list[str]:
 
 
 def load_config(config: str, size: str = "demo") -> Experiment:
-    """An experiment by name, or from a Python file of your own that defines such sizes.
+    """The experiment of a config, given by name or as a Python file that defines the sizes.
 
     Args:
         config: a name, or the path of a file ending in .py, which is executed.
         size: "demo" or "published".
 
     Raises:
-        UserError: no such name or file, or a file without an experiment of that size.
+        UserError: no such name, file or size, or a file without an experiment of that size.
 
     Examples:
         >>> load_config("gru_baseline", "published").model.core.channels
         8
+        >>> load_config("gru_baseline", "large")
+        Traceback (most recent call last):
+        sensorium_jax.errors.UserError: no size 'large'; ...
     """
     if size not in SIZES:
         raise UserError(f"no size {size!r}; {hint(size, SIZES)}")
@@ -67,7 +70,7 @@ def _load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises
+    except Exception as error:  # a user's file can raise anything
         raise UserError(
             f"expected a config in {path}, which fails ({type(error).__name__}: {error}); mend it"
         ) from error

@@ -1,8 +1,8 @@
-"""The ensemble of the benchmark: 14 factorised models that differ in their seed, averaged.
+"""The ensemble of the benchmark: the mean prediction of 14 factorised models with different seeds.
 
 Source: the retrospective's ensembled baseline (arXiv 2407.09100), as quoted in
-neural-trajectory-evaluation; each member is the factorised baseline. Members are runs of their own
-in WORKDIR/member00 and so on, and ``sensorium_jax.ensemble(WORKDIR, ...)`` opens them as one model.
+neural-trajectory-evaluation; each member is the factorised baseline. Each member has its run in
+WORKDIR/member00 and so on, and ``sensorium_jax.ensemble(WORKDIR, ...)`` opens them as one model.
 
     sensorium-jax train --config=ensemble_baseline                demo size, simulated mice
     sensorium-jax train --config=ensemble_baseline --data STORE   published size, recordings

@@ -32,8 +32,8 @@ published = with_model(
     ),
 )
 
-# As in the demo of the GRU baseline; kernels in smooth bases, which learn in a fraction of the
-# steps; a few more of these, with a lower learning rate.
+# Cut down like the demo of the GRU baseline. Kernels in smooth bases, which need a fraction of the
+# steps; more epochs than that demo, with a lower learning rate.
 demo = dataclasses.replace(
     with_model(
         gru_baseline.demo,

@@ -1,7 +1,7 @@
-"""The factorised baseline from the film alone: no pupil size, no running speed, no gaze.
+"""The factorised baseline on the video only: no pupil size, no running speed, no gaze.
 
-What it lacks against ``factorized_baseline``, at equal training, is what knowing the state of the
-animal adds.
+Control: its difference from ``factorized_baseline``, with equal training, is the contribution of
+behaviour.
 
     sensorium-jax train --config=factorized_no_behavior               demo size
     sensorium-jax train --config=factorized_no_behavior --data STORE  published size

@@ -1,4 +1,4 @@
-"""Convolutions over space and time at once.
+"""Three-dimensional convolutions, over frames, rows and columns.
 
 Source: the 3D model of the starter kit's notebooks/models_demo.ipynb (ecker-lab/sensorium_2023),
 trained as the benchmark's baselines are.

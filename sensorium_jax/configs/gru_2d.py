@@ -1,4 +1,4 @@
-"""A plain 2D core with a ConvGRU: the GRU baseline without its rotations.
+"""A 2D core with a ConvGRU: the GRU baseline without rotation equivariance.
 
 Source: the GRU model of the starter kit's notebooks/models_demo.ipynb (ecker-lab/sensorium_2023),
 trained as the benchmark's baselines are.

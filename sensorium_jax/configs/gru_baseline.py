@@ -38,9 +38,9 @@ published = Experiment(
     max_epochs=200,
 )
 
-# The same architecture, cut down to train in about two minutes on two cores: a fifth of the
-# resolution, fewer layers, a recurrence within each point of the map; a loss that does not grow
-# with the data, with penalties to match; a learning rate that falls to zero by the last step.
+# The same architecture, cut down to train in about two minutes on two cores: stride 5, fewer
+# layers, a recurrence with kernels of one pixel; the mean loss, which does not grow with the data,
+# and penalty weights for it; a learning rate that falls to zero at the last step.
 demo = Experiment(
     model=Model(
         core=cores.RotationEquivariant(

@@ -1,6 +1,7 @@
-"""The GRU baseline from the film alone: no pupil size, no running speed, no gaze.
+"""The GRU baseline on the video only: no pupil size, no running speed, no gaze.
 
-What it lacks against ``gru_baseline``, at equal training, is what knowing the animal's state adds.
+Control: its difference from ``gru_baseline``, with equal training, is the contribution of
+behaviour.
 
     sensorium-jax train --config=gru_no_behavior                demo size, simulated mice
     sensorium-jax train --config=gru_no_behavior --data STORE   published size, recordings

@@ -1,9 +1,11 @@
-"""The linear-nonlinear control: one linear filter of the recent film a neuron, then ELU + 1.
+"""The linear-nonlinear control: one spatiotemporal filter per neuron, then ELU + 1.
+
+    rate_n = ELU(b_n + sum_c w_nc (kernel_c * inputs)(p_n)) + 1
 
 One layer of the factorised core without nonlinearity: a neuron reads a weighted sum of filters
-in space and time at its position. What ``factorized_baseline`` has beyond it is the work of its
-layers. The classic model of a V1 simple cell (e.g. Carandini et al. 2005, "Do we know what the
-early visual system does?", J. Neurosci.).
+in space and time at its position p_n. Its difference from ``factorized_baseline`` is the
+contribution of further layers. The classic model of a V1 simple cell (e.g. Carandini et al. 2005,
+"Do we know what the early visual system does?", J. Neurosci.).
 
     sensorium-jax train --config=linear_nonlinear                demo size, simulated mice
     sensorium-jax train --config=linear_nonlinear --data STORE   published size, recordings

@@ -1,6 +1,7 @@
-"""The control without memory: the GRU baseline's core frame by frame, all else the same.
+"""The GRU baseline without its GRU: rates depend on the current frame only.
 
-What it lacks against ``gru_baseline``, at equal training, is what the past of a film adds.
+Control: its difference from ``gru_baseline``, with equal training, is the contribution of past
+frames.
 
     sensorium-jax train --config=static_baseline               demo size, simulated mice
     sensorium-jax train --config=static_baseline --data STORE  published size, recordings

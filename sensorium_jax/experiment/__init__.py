@@ -1,4 +1,4 @@
-"""What to run: a frozen dataclass, the fields that a person may change, and its record."""
+"""Experiments: a frozen dataclass of all options, functions that change fields, JSON records."""
 
 from sensorium_jax.experiment.experiment import Data, Experiment, members_of
 from sensorium_jax.experiment.fields import differences, override

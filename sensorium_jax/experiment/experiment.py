@@ -1,4 +1,4 @@
-"""An experiment is one frozen dataclass: everything that decides the outcome of a run."""
+"""An experiment is one frozen dataclass: all options that determine the outcome of a run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import Literal
 from sensorium_jax.experiment import optim
 from sensorium_jax.models import Model, losses
 
-SEEDS = 1000  # seeds set aside for the members of an ensemble
+SEEDS = 1000  # seeds reserved for the members of an ensemble
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a training batch is made of.
+    """Options of the training batches.
 
     Attributes:
         frames: length of the random crops, in frames of 1/30 s.
-        trials: crops of every session in one batch, over all devices.
-        statistics: "released" normalises frame by frame, as the starter kit does, and by the
-            numbers that came with the recording; "framewise" by the same, computed from the train
-            tier; "pooled" by one mean and std over all frames.
+        trials: crops of every mouse in one batch, over all devices.
+        statistics: "released" normalises frame by frame, as the starter kit does, by the moments
+            in the recording's files; "framewise" does so by moments computed from the train tier;
+            "pooled" by one mean and std over all frames.
+
+    Examples:
+        >>> Data(frames=60).trials
+        8
     """
 
     frames: int = 80
@@ -30,23 +34,33 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything that decides the outcome of a run, but the recording.
+    """All options that determine the outcome of a run, except the recording.
 
     Attributes:
-        model: core, readout and shifter.
-        data: batches.
-        scaling: how the elementwise Poisson loss is reduced.
+        model: core, readout, shifter and modulator.
+        data: training batches.
+        scaling: reduction of the elementwise Poisson loss.
         optimizer: the update rule.
         plateau: when to lower the learning rate and when to stop.
         epoch_steps: optimiser steps between two scores on the oracle tier.
-        max_epochs: the run ends after so many epochs at the latest.
-        evaluation_trials: full-length trials of every session predicted at a time.
-        seed: of the weights, the batches and the sampled readout positions.
-        neuron_devices: devices that share the neurons of every mouse, each with the weights and the
-            optimiser state of its own, for populations that one device cannot hold; trials are
-            shared by all devices in any case.
-        members: more than one trains an ensemble: that many models with seeds of their own, whose
-            predictions are averaged.
+        max_epochs: largest number of epochs.
+        evaluation_trials: full-length trials of every mouse per prediction step.
+        seed: of the initial weights, the batches and the sampled readout positions.
+        neuron_devices: number of devices that share the neurons of every mouse, for populations
+            that exceed the memory of one device: each holds the readout weights and optimiser state
+            of its share. Trials are split over all devices in any case.
+        members: number of models in an ensemble, with different seeds, whose predictions are
+            averaged; 1 trains a single model.
+
+    Raises:
+        ValueError: a number below 1, or crops that are not longer than the core's warm-up.
+
+    Examples:
+        >>> from sensorium_jax.models import cores, readouts
+        >>> model = Model(cores.Factorized3D(layers=2, frames=(11, 5)), readouts.Gaussian())
+        >>> Experiment(model, Data(frames=14))  # the warm-up is 10 + 4 frames
+        Traceback (most recent call last):
+        ValueError: expected data.frames above 14, ...
     """
 
     model: Model
@@ -74,6 +88,12 @@ class Experiment:
 
 
 def members_of(experiment: Experiment) -> list[Experiment]:
-    """The experiments of an ensemble's members, each with a seed that no other ensemble has."""
+    """The experiments of an ensemble's members, with seeds seed * 1000 + member.
+
+    Examples:
+        >>> from sensorium_jax.configs import load_config
+        >>> [e.seed for e in members_of(load_config("ensemble_baseline"))]
+        [0, 1, 2]
+    """
     seeds = range(experiment.seed * SEEDS, experiment.seed * SEEDS + experiment.members)
     return [dataclasses.replace(experiment, seed=seed, members=1) for seed in seeds]

@@ -1,4 +1,4 @@
-"""Fields of nested dataclasses, by their path: changing one, and comparing records."""
+"""Fields of nested dataclasses by their path: change one, compare records."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ T = TypeVar("T")
 def override(node: T, assignment: str) -> T:
     """Change one field of a dataclass, as in ``override(experiment, "model.core.channels=16")``.
 
-    The value is a Python literal; a word that is none is a string.
+    The value is a Python literal; any other text is a string.
 
     Raises:
-        UserError: no such field (the nearest names are given), or a value of another type.
+        UserError: no such field (the message has the nearest names), or a value of another type.
+
+    Examples:
+        >>> from sensorium_jax.experiment import Data
+        >>> override(Data(), "frames=60")
+        Data(frames=60, trials=8, statistics='released')
+        >>> override(Data(), "frame=60")
+        Traceback (most recent call last):
+        sensorium_jax.errors.UserError: no field 'frame' in Data (of 'frame'); ...
     """
     path, equals, text = assignment.partition("=")
     if not equals:
@@ -42,15 +50,15 @@ def _replace(node: Any, names: list[str], value: Any, *, path: str) -> Any:
         value = _replace(current, rest, value, path=path)
     else:
         kind = typing.get_type_hints(type(node))[name]
-        value = _checked(current, value, kind, path=path)
+        value = _check_value(current, value, kind, path=path)
     try:
         return dataclasses.replace(node, **{name: value})
     except ValueError as error:  # a dataclass that checks its own fields
         raise UserError(f"{path}: {error}") from None
 
 
-def _checked(current: Any, value: Any, kind: Any, *, path: str) -> Any:
-    """``value`` as a field's annotation ``kind`` wants it; ``current`` is what it replaces."""
+def _check_value(current: Any, value: Any, kind: Any, *, path: str) -> Any:
+    """Check that ``value`` may replace ``current`` in a field annotated with ``kind``."""
     if dataclasses.is_dataclass(current):
         if value is None:  # an optional part, such as the shifter
             return None
@@ -70,7 +78,7 @@ def _checked(current: Any, value: Any, kind: Any, *, path: str) -> Any:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of an annotated type; Literals are left to the dataclass."""
+    """Whether a plain value has an annotated type; the dataclass checks Literals itself."""
     kinds = typing.get_args(kind)
     match typing.get_origin(kind):
         case None:
@@ -88,7 +96,13 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def settable_fields(node: Any) -> dict[str, Any]:
-    """A dataclass's fields that a person sets: flax adds two of its own to every module."""
+    """A dataclass's fields and values, without ``parent`` and ``name``, which flax adds to modules.
+
+    Examples:
+        >>> from sensorium_jax.models import shifters
+        >>> settable_fields(shifters.MLP())
+        {'layers': 3, 'hidden': 5}
+    """
     if not dataclasses.is_dataclass(node):
         return {}
     return {
@@ -99,11 +113,16 @@ def settable_fields(node: Any) -> dict[str, Any]:
 
 
 def differences(a: Any, b: Any, *, path: str = "") -> list[str]:
-    """Fields in which two records differ, as "path: a, here b"."""
+    """Fields in which two records differ, as "path: a, here b".
+
+    Examples:
+        >>> differences({"seed": 0, "data": {"frames": 80}}, {"seed": 0, "data": {"frames": 60}})
+        ['data.frames: 80, here 60']
+    """
     if not (isinstance(a, dict) and isinstance(b, dict)):
         return [] if a == b else [f"{path}: {a!r}, here {b!r}"]
-    found = []
+    lines = []
     for key in dict.fromkeys([*a, *b]):
-        where = f"{path}.{key}" if path else key
-        found += differences(a.get(key), b.get(key), path=where)
-    return found
+        key_path = f"{path}.{key}" if path else key
+        lines += differences(a.get(key), b.get(key), path=key_path)
+    return lines

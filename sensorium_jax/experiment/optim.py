@@ -16,9 +16,17 @@ class AdamW:
 
     Attributes:
         learning_rate: peak learning rate.
-        weight_decay: decoupled, times the learning rate.
-        schedule: "constant" leaves it to ``Plateau``; "cosine" warms up over a twentieth of the
-            steps (not at all in fewer than twenty) and falls to zero at the last.
+        weight_decay: decoupled weight decay, multiplied by the learning rate.
+        schedule: "constant" leaves changes to ``Plateau``; "cosine" has a linear warm-up over a
+            twentieth of the steps (none with fewer than twenty) and falls to zero at the last step.
+
+    Raises:
+        ValueError: another schedule.
+
+    Examples:
+        >>> AdamW(schedule="linear")
+        Traceback (most recent call last):
+        ValueError: expected a schedule of 'constant' or 'cosine', got 'linear'
     """
 
     learning_rate: float = 0.005
@@ -32,7 +40,7 @@ class AdamW:
             )
 
     def make(self, steps: int) -> optax.GradientTransformation:
-        """The transformation for a run of ``steps`` steps."""
+        """The optax transformation for a run of ``steps`` steps."""
         rate = self.learning_rate
         if self.schedule == "cosine":
             rate = optax.warmup_cosine_decay_schedule(0.0, rate, steps // 20, steps)
@@ -40,17 +48,22 @@ class AdamW:
 
 
 class PlateauState(NamedTuple):
-    """Where a run stands: best score so far, and what was done about the lack of better ones."""
+    """State of ``Plateau``: the best score, and the epochs and decays since."""
 
     best: float = float("-inf")
     best_step: int = 0
-    waited: int = 0  # epochs since the best, or since the last decay
+    waited: int = 0  # epochs since the best score, or since the last decay
     decays: int = 0
     lr_scale: float = 1.0  # multiplies the learning rate
 
     @classmethod
     def from_record(cls, record: dict[str, float]) -> PlateauState:
-        """The state that a checkpoint holds; before version 0.2 the scale was called rate."""
+        """The state from a checkpoint; before version 0.2 ``lr_scale`` was called ``rate``.
+
+        Examples:
+            >>> PlateauState.from_record({"best": 0.2, "rate": 0.3}).lr_scale
+            0.3
+        """
         return cls(**{"lr_scale" if k == "rate" else k: v for k, v in record.items()})
 
 
@@ -59,18 +72,19 @@ Verdict = Literal["better", "wait", "decay", "stop"]
 
 @dataclasses.dataclass(frozen=True)
 class Plateau:
-    """Lower the learning rate when the score stops rising, and stop when that no longer helps.
+    """Lower the learning rate when the score stops rising; stop training after a few rounds.
 
-    After ``patience`` epochs without a better score the best weights come back and the learning
-    rate falls by ``factor``; in the last of ``rounds`` rounds the run ends instead. The starter
-    kit means the same, but lowers the rate one epoch after it restores the weights.
+    After ``patience`` epochs without a better score a round ends: the best weights are restored and
+    lr_scale = max(floor, factor lr_scale). At the end of the last of ``rounds`` rounds training
+    stops. The starter kit does the same, but lowers the learning rate one epoch after it restores
+    the weights.
 
     Attributes:
         patience: epochs without improvement that end a round.
-        factor: what the learning rate is multiplied by (starter kit: 0.3).
+        factor: the learning rate is multiplied by it (starter kit: 0.3).
         rounds: number of rounds (``lr_decay_steps`` 4 in the benchmark notebook).
-        tolerance: smallest rise that counts.
-        floor: smallest multiplier (starter kit: min_lr 1e-4 of 0.005).
+        tolerance: smallest rise of the score that counts.
+        floor: smallest ``lr_scale`` (starter kit: min_lr 1e-4 of 0.005).
     """
 
     patience: int = 5
@@ -82,7 +96,18 @@ class Plateau:
     def update(
         self, state: PlateauState, score: float, *, step: int
     ) -> tuple[PlateauState, Verdict]:
-        """Judge the score of an epoch that ended at ``step``."""
+        """The next state, and the verdict on the score of an epoch that ended at ``step``.
+
+        Examples:
+            >>> plateau, state = Plateau(patience=2, rounds=2), PlateauState()
+            >>> for score in (0.1, 0.2, 0.2, 0.2):
+            ...     state, verdict = plateau.update(state, score, step=0)
+            ...     print(verdict, state.lr_scale)
+            better 1.0
+            better 1.0
+            wait 1.0
+            decay 0.3
+        """
         if score > state.best + self.tolerance:
             return state._replace(best=score, best_step=step, waited=0), "better"
         if state.waited + 1 < self.patience:

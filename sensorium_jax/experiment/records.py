@@ -1,4 +1,4 @@
-"""Experiments as plain JSON values, and back: only classes of one table are ever built."""
+"""Experiments as JSON records, and back; only classes of one table are built from a record."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from sensorium_jax.models import Model, cores, losses, modulators, readouts, shi
 
 
 def to_record(node: Any) -> Any:
-    """An experiment as plain JSON values, from which ``from_record`` builds an equal one.
+    """An experiment as JSON values; ``from_record`` builds an equal experiment from them.
 
     Raises:
-        UserError: a part of a class that records do not know.
+        UserError: a part whose class is not in ``classes()``.
+
+    Examples:
+        >>> to_record(Data(frames=60))
+        {'type': 'experiment.Data', 'frames': 60, 'trials': 8, 'statistics': 'released'}
     """
     if not dataclasses.is_dataclass(node):
         return node
@@ -27,10 +31,17 @@ def to_record(node: Any) -> Any:
 
 
 def from_record(record: Any) -> Any:
-    """Build what ``to_record`` took apart, of the classes that records know and no others.
+    """The experiment of a record that ``to_record`` made.
 
     Raises:
-        UserError: a class that records do not know.
+        UserError: a class that is not in ``classes()``.
+
+    Examples:
+        >>> from_record(to_record(Data(frames=60))) == Data(frames=60)
+        True
+        >>> from_record({"type": "os.system", "command": "ls"})
+        Traceback (most recent call last):
+        sensorium_jax.errors.UserError: expected a class that records know, found 'os.system'; ...
     """
     if isinstance(record, list):
         return tuple(map(from_record, record))
@@ -47,7 +58,12 @@ def from_record(record: Any) -> Any:
 
 
 def classes() -> dict[str, type]:
-    """The classes that records may build, by public name."""
+    """The classes that can be built from records, by label.
+
+    Examples:
+        >>> classes()["readouts.Gaussian"].__name__
+        'Gaussian'
+    """
     modules = {
         "cores": cores,
         "readouts": readouts,
@@ -62,25 +78,30 @@ def classes() -> dict[str, type]:
         for kind in module.__all__
         if dataclasses.is_dataclass(getattr(module, kind))
     }
-    return {"Experiment": Experiment, "Model": Model, "experiment.Data": Data} | public | _OWN
+    return {"Experiment": Experiment, "Model": Model, "experiment.Data": Data} | public | _REGISTRY
 
 
 def register(kind: type) -> type:
-    """Let records build a dataclass of your own, such as a core; also a decorator.
+    """Add a dataclass, such as a core, to the classes of records; also a decorator.
 
-    It is recorded by its module and name: a process that opens the run registers it first.
+    Its label is its module and name. A process that opens a run with it must register it first.
 
     Raises:
-        UserError: it is no dataclass (flax modules are).
+        UserError: it is no dataclass (flax modules are dataclasses).
+
+    Examples:
+        >>> register(dict)
+        Traceback (most recent call last):
+        sensorium_jax.errors.UserError: expected a dataclass to register, got <class 'dict'>
     """
     if not dataclasses.is_dataclass(kind):
         raise UserError(f"expected a dataclass to register, got {kind!r}")
-    _OWN[f"{kind.__module__}.{kind.__qualname__}"] = kind
+    _REGISTRY[f"{kind.__module__}.{kind.__qualname__}"] = kind
     return kind
 
 
-_OWN: dict[str, type] = {}  # classes that a user registered
-# What runs and weights written before version 0.2 call the classes: the module that they were in.
+_REGISTRY: dict[str, type] = {}  # filled by ``register``
+# Labels in runs and weights that were written before version 0.2: the classes' modules then.
 OLD_LABELS = {
     "experiment.Experiment": "Experiment",
     "model.Model": "Model",
@@ -96,9 +117,9 @@ OLD_LABELS = {
 
 
 def _label(kind: type) -> str:
-    """The name by which records know a class."""
-    for label, known in classes().items():
-        if known is kind:
+    """The label of a class in records."""
+    for label, cls in classes().items():
+        if cls is kind:
             return label
     raise UserError(
         f"expected classes that records know, got {kind.__module__}.{kind.__qualname__}; register "

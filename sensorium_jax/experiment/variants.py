@@ -1,4 +1,4 @@
-"""Experiments made of others: the same but for one thing."""
+"""Variants of an experiment that differ in one part."""
 
 import dataclasses
 
@@ -6,15 +6,27 @@ from sensorium_jax.experiment.experiment import Experiment
 
 
 def with_model(experiment: Experiment, **changes) -> Experiment:
-    """The same experiment with other parts of its model."""
+    """The experiment with other fields of its model.
+
+    Examples:
+        >>> from sensorium_jax.configs import load_config
+        >>> with_model(load_config("gru_baseline"), shifter=None).model.shifter is None
+        True
+    """
     return dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, **changes))
 
 
 def with_core(experiment: Experiment, **changes) -> Experiment:
-    """The same experiment with other fields of its core."""
+    """The experiment with other fields of its core.
+
+    Examples:
+        >>> from sensorium_jax.configs import load_config
+        >>> with_core(load_config("gru_baseline"), channels=4).model.core.maps  # 4 rotations
+        16
+    """
     return with_model(experiment, core=dataclasses.replace(experiment.model.core, **changes))
 
 
 def without_behavior(experiment: Experiment) -> Experiment:
-    """Its core sees the film alone, and gaze shifts nothing."""
+    """The experiment with a core whose only input is the video, and without a shifter."""
     return with_model(with_core(experiment, behavior=False, gaze=False), shifter=None)

@@ -1,11 +1,10 @@
-"""From normalised films to rates: the one wing that knows flax.
+"""Models: from normalised videos to rates. The only package that imports flax.
 
-A model is data plus pure functions; see ``model.py``. ``cores``, ``readouts``, ``shifters`` and
-``modulators`` are its parts, ``nn`` the layers that they are made of, ``losses`` what it is trained
-with.
+A model is a dataclass and pure functions; see ``model.py``. ``cores``, ``readouts``, ``shifters``
+and ``modulators`` are its parts, ``nn`` the layers of these parts, ``losses`` the training loss.
 """
 
-from flax.errors import ScopeParamShapeError as ParamShapeError  # weights of another size
+from flax.errors import ScopeParamShapeError as ParamShapeError  # weights of another shape
 
 from sensorium_jax.models.inputs import (
     SIGNALS,

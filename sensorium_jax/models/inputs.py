@@ -1,4 +1,4 @@
-"""Normalisation of what was recorded, and the units of responses."""
+"""Normalisation of recordings, and the unit of responses."""
 
 from __future__ import annotations
 
@@ -14,21 +14,42 @@ SIGNALS = "pupil_size", "running", "gaze"
 def mute_signals(
     behavior: Array, pupil_center: Array, without: tuple[str, ...]
 ) -> tuple[Array, Array]:
-    """Zeros for the signals that a model does without; [... 2] is pupil size, running speed."""
+    """Set the signals named in ``without`` to zero.
+
+    Args:
+        behavior: [... 2] pupil size, running speed.
+        pupil_center: [... 2] x, y.
+        without: names from ``SIGNALS``: "pupil_size", "running", "gaze".
+
+    Examples:
+        >>> behavior, gaze = mute_signals(np.ones(2), np.ones(2), ("running", "gaze"))
+        >>> behavior.tolist(), gaze.tolist()
+        ([1.0, 0.0], [0.0, 0.0])
+    """
     if not without:
         return behavior, pupil_center
-    kept = np.array([name not in without for name in SIGNALS], np.float32)
-    return behavior * kept[:2], pupil_center * kept[2]
+    gains = np.array([name not in without for name in SIGNALS], np.float32)
+    return behavior * gains[:2], pupil_center * gains[2]
 
 
 def normalise_inputs(batch: Batch, statistics: Statistics) -> tuple[Array, Array, Array]:
-    """Video and pupil position standardised; behaviour divided by its std, its mean kept.
+    """(video - mean) / std, behavior / std, (pupil_center - mean) / std.
 
-    As neuralpredictors' ``NeuroNormalizer`` does. Returns video [S B T H W], behavior [S B T 2],
-    pupil_center [S B T 2], all float32.
+    Behaviour keeps its mean, as in neuralpredictors' ``NeuroNormalizer``.
+
+    Returns:
+        video [S B T H W], behavior [S B T 2], pupil_center [S B T 2], all float32.
+
+    Examples:
+        >>> x = np.full((1, 1, 4, 2), 8.0, np.float32)
+        >>> batch = Batch(x, x, x, None, None, None)
+        >>> moments = Moments(mean=np.full((1, 1, 2), 2.0), std=np.full((1, 1, 2), 4.0))
+        >>> statistics = Statistics(moments, moments, moments, None, None)
+        >>> [float(x.mean()) for x in normalise_inputs(batch, statistics)]  # 6 / 4, 8 / 4, 6 / 4
+        [1.5, 2.0, 1.5]
     """
     video, behavior, pupil = (
-        _at_frames(moments, batch)
+        _moments_at_frames(moments, batch)
         for moments in (statistics.video, statistics.behavior, statistics.pupil_center)
     )
     return (
@@ -39,17 +60,36 @@ def normalise_inputs(batch: Batch, statistics: Statistics) -> tuple[Array, Array
 
 
 def normalise_response(batch: Batch, statistics: Statistics) -> Array:
-    """Responses in units of their std: [S B T N]."""
+    """response / std, in units of each neuron's response std: [S B T N].
+
+    Examples:
+        >>> batch = Batch(None, None, None, np.ones((1, 2, 4, 5)), None, None)
+        >>> pooled = Moments(mean=np.zeros((1, 1, 5)), std=np.full((1, 1, 5), 2.0))
+        >>> y = normalise_response(batch, Statistics(None, None, None, pooled, None))
+        >>> y.shape, float(y.max())  # 1 / 2: the mean is kept
+        ((1, 2, 4, 5), 0.5)
+    """
     return batch.response / response_std(batch, statistics)
 
 
 def response_std(batch: Batch, statistics: Statistics) -> Array:
-    """The unit of rates at the frames of a batch: [S B T N], or [S 1 1 N] when pooled."""
-    return _at_frames(statistics.response, batch).std
+    """The response std, the unit of rates, at a batch's frames: [S B T N], or [S 1 1 N] if pooled.
+
+    Examples:
+        >>> batch = Batch(None, None, None, np.ones((1, 2, 4, 5)), None, None)
+        >>> pooled = Moments(mean=np.zeros((1, 1, 5)), std=np.full((1, 1, 5), 2.0))
+        >>> statistics = Statistics(None, None, None, pooled, None)
+        >>> response_std(batch, statistics).shape
+        (1, 1, 1, 5)
+    """
+    return _moments_at_frames(statistics.response, batch).std
 
 
-def _at_frames(moments: Moments, batch: Batch) -> Moments:
-    """Moments [S f ...] of the frames of a batch: [S B T ...], or [S 1 1 ...] when pooled."""
+def _moments_at_frames(moments: Moments, batch: Batch) -> Moments:
+    """Moments [S f ...] at the frames of a batch: [S B T ...], or [S 1 1 ...] if pooled (f = 1).
+
+    Frames after the last one with moments take those of the last.
+    """
     n = moments.mean.shape[1]
     if n == 1:
         return Moments(*(x[:, None] for x in moments))

@@ -1,9 +1,11 @@
 """A model is data plus three pure functions: ``init``, ``apply`` and ``penalty``.
 
-    normalise -> core (shared by all sessions) -> shifter and readout (one set a session) -> rate
+    features = core(normalised video, behavior, pupil_center)
+    drive    = readout(features, shift),  shift = shifter(pupil_center)
+    rate     = (ELU(drive + elu_offset) + 1) gain,  gain = modulator(behavior)
 
-Sessions are the leading axis of every batch; the core is mapped over them with shared weights,
-shifter, readout and modulator with weights of their own.
+Sessions (mice) are the leading axis of every batch. The core is mapped over them with shared
+weights; readout, shifter and modulator with separate weights for each mouse.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistic
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What to compute; the weights are elsewhere (``Params``).
+    """The parts and options of a model, without its weights (``Params``).
 
-    The output is ELU(drive + elu_offset) + 1, a positive rate in units of each neuron's response
-    std (starter kit, ``VideoFiringRateEncoder``), times the modulator's gain.
+        rate = (ELU(drive + elu_offset) + 1) gain
+
+    The rate is positive, in units of each neuron's response std (starter kit,
+    ``VideoFiringRateEncoder``).
 
     Attributes:
         core: from video and behaviour to feature maps.
@@ -35,11 +39,24 @@ class Model:
         shifter: from gaze to shifts of the readout's positions, or None.
         modulator: from behaviour to gains, or None.
         elu_offset: added to every drive.
-        without: signals of the animal that are kept from every part of the model: "pupil_size",
-            "running", "gaze".
-        dtype: what the core computes in. With "bfloat16" its maps take half the memory and a GPU
-            or TPU multiplies them several times faster; weights, batch normalisation's moments,
+        without: behavioural signals that are set to zero for all parts: "pupil_size", "running",
+            "gaze".
+        dtype: dtype of the core's computation. With "bfloat16" its maps take half the memory and a
+            GPU or TPU multiplies them several times faster; weights, batch normalisation's moments,
             states of recurrences, rates, losses and sums over devices stay float32.
+
+    Raises:
+        ValueError: a part of another class, a shifter for a readout without positions, or an
+            unknown dtype or signal.
+
+    Examples:
+        >>> from sensorium_jax.models import cores, readouts, shifters
+        >>> model = Model(cores.Stacked2D(), readouts.Gaussian(), shifters.MLP())
+        >>> model.core.channels, model.modulator
+        (8, None)
+        >>> Model(cores.Stacked2D(), readouts.Factorized(), shifters.MLP())
+        Traceback (most recent call last):
+        ValueError: expected no shifter: the readout Factorized has no positions to shift; ...
     """
 
     core: Core
@@ -79,21 +96,32 @@ class Model:
 
 
 def init(model: Model, key: Array, batch: Batch, neurons: Neurons) -> Params:
-    """Draw the weights of a model.
+    """Initialise the weights of a model.
 
-    The readout's bias starts where the output equals each neuron's mean response.
+    The readout's bias is set so that the initial rate is near each neuron's mean response:
+    bias = drive_of_rate(mean_response) - elu_offset.
 
     Args:
-        model: what to initialise.
+        model: parts and options.
         key: random key.
         batch: any batch; only its shapes matter.
-        neurons: of all sessions; ``mean_response`` in units of the response std.
+        neurons: of all mice; ``mean_response`` in units of the response std.
+
+    Examples:
+        >>> from sensorium_jax.models import cores, readouts
+        >>> model = Model(cores.Stacked2D.example(), readouts.Gaussian())
+        >>> shapes = (2, 1, 4, 36, 64), (2, 1, 4, 2), (2, 1, 4, 2), (2, 1, 4, 5), (2, 1), (2, 1, 4)
+        >>> batch, mask = Batch(*map(np.zeros, shapes)), np.ones((2, 5), bool)  # 2 mice, 5 neurons
+        >>> neurons = Neurons(np.zeros((2, 5, 3)), np.ones((2, 5)), mask)
+        >>> params = jax.eval_shape(lambda key: init(model, key, batch, neurons), jax.random.key(0))
+        >>> params.weights["readout"]["bias"].shape, params.weights["core"]["kernel0"].shape
+        ((2, 5), (5, 5, 3, 2))
     """
     clip = (batch.video.shape[2:], batch.behavior.shape[2:], batch.pupil_center.shape[2:])
     return _init(model, key, neurons, clip=clip)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "clip"))  # compiles no more than the draws
+@functools.partial(jax.jit, static_argnames=("model", "clip"))  # lazy_init: compiles the draws only
 def _init(model: Model, key: Array, neurons: Neurons, *, clip: tuple) -> Params:
     core_key, readout_key, shifter_key = jax.random.split(key, 3)
     inputs = [jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in clip]
@@ -140,19 +168,22 @@ def apply(
 ) -> tuple[Array, PyTree]:
     """Predict the rate of every neuron.
 
+        rate = forward(normalise_inputs(batch))
+
     Args:
-        model: what to compute.
+        model: parts and options.
         params: its weights and running statistics.
-        batch: as recorded; responses are not looked at.
-        neurons: of the same sessions.
-        statistics: of the same sessions.
-        train: use the batch's own moments and draw positions; only inside ``parallel``'s step.
-        key: random key, needed when training.
-        gather: applied to what readouts share of the trials, arrays [S B ...], before they read.
+        batch: as recorded; its responses are not used.
+        neurons: of the same mice.
+        statistics: of the same mice.
+        train: normalise by the moments of the batch and sample positions; for ``parallel``'s step.
+        key: random key, needed with ``train``.
+        gather: collects the trials of the devices that share the neurons; applied to (features,
+            behavior, pupil_center), arrays [S B ...], before the readouts.
 
     Returns:
         Rate [S B T' N], positive, in units of the response std, for the last T' frames; and the
-        running statistics, updated when training.
+        running statistics, updated with ``train``.
     """
     inputs = normalise_inputs(batch, statistics)
     return forward(model, params, *inputs, neurons, train=train, key=key, gather=gather)
@@ -170,15 +201,15 @@ def forward(
     key: Array | None = None,
     gather: Callable[[PyTree], PyTree] = lambda tree: tree,
 ) -> tuple[Array, PyTree]:
-    """``apply`` to inputs that are normalised already, as ``normalise_inputs`` gives them.
+    """``apply`` to normalised inputs, as ``normalise_inputs`` returns them.
 
     Args:
-        model: what to compute.
+        model: parts and options.
         params: its weights and running statistics.
-        video: [S B T H W], or [S B T H W C] for a core that takes films of C channels.
+        video: [S B T H W], or [S B T H W C] for a core whose videos have C channels.
         behavior: [S B T 2].
         pupil_center: [S B T 2].
-        neurons: of the same sessions.
+        neurons: of the same mice.
         train: as in ``apply``.
         key: as in ``apply``.
         gather: as in ``apply``.
@@ -194,7 +225,7 @@ def forward(
     features, updated = compute_features(
         model, params, *inputs, core_keys, train=train, mutable=mutable
     )
-    # Each session's batch is normalised by itself; the running statistics follow their mean.
+    # Each mouse's batch is normalised by its moments; running statistics take the mean over mice.
     stats = params.stats
     if train and stats:
         stats = jax.tree.map(lambda x: x.mean(0), updated["batch_stats"])
@@ -212,11 +243,11 @@ def compute_features(
     *,
     train: bool,
     mutable: Sequence[str],
-    carry: PyTree = {},  # noqa: B006 - of the core's collections, by session
+    carry: PyTree = {},  # noqa: B006 - collections of the core's state, leaves lead with S
 ) -> tuple[Array, PyTree]:
-    """The core of every session, [S B T' h w F], and the collections that it changed.
+    """Features [S B T' h w F] of the core for every mouse, and its updated ``mutable`` collections.
 
-    Its layers compute in the dtype of what comes in.
+    The core computes in ``model.dtype``, to which the inputs are cast.
     """
     inputs = (x.astype(model.dtype) for x in (video, behavior, pupil_center))
 
@@ -247,7 +278,7 @@ def compute_rate(
     *,
     train: bool,
 ) -> Array:
-    """What shifters, readouts and modulators make of the features: [S B T' N]."""
+    """rate = (ELU(readout(features, shift) + elu_offset) + 1) gain: [S B T' N]."""
     frames = features.shape[2]
     behavior, pupil_center = behavior[:, :, -frames:], pupil_center[:, :, -frames:]
     shift = None
@@ -264,9 +295,9 @@ def compute_rate(
             {"params": weights}, features, neurons, shift, train=train, rngs=rngs
         )
 
-    # One mouse after the other: each bounds its memory for itself.
-    of_session = params.weights["readout"], features, neurons, shift, keys
-    drive = jax.lax.map(lambda one: readout(*one), of_session)
+    # One mouse after the other: memory is that of one mouse's readout.
+    sessions = params.weights["readout"], features, neurons, shift, keys
+    drive = jax.lax.map(lambda session: readout(*session), sessions)
     rate = rate_of_drive(drive + model.elu_offset)
     if model.modulator is not None:
 
@@ -278,7 +309,14 @@ def compute_rate(
 
 
 def select_sessions(params: Params, index: Sequence[int]) -> Params:
-    """The weights of some sessions, by position: the core's whole, of the others these rows."""
+    """Params for the sessions at the positions ``index``: the core's, and their rows of all others.
+
+    Examples:
+        >>> params = Params({"core": {"w": np.ones(7)}, "readout": {"bias": np.zeros((3, 5))}}, {})
+        >>> selected = select_sessions(params, [2, 0]).weights
+        >>> selected["core"]["w"].shape, selected["readout"]["bias"].shape
+        ((7,), (2, 5))
+    """
     rows = np.asarray(index)
     weights = {
         name: part if name == "core" else jax.tree.map(lambda x: x[rows], part)
@@ -288,17 +326,40 @@ def select_sessions(params: Params, index: Sequence[int]) -> Params:
 
 
 def penalty(model: Model, weights: PyTree) -> tuple[Array, Array]:
-    """The core's penalty, and the sum of all sessions' readout penalties: -> [], []."""
+    """The core's penalty, and the sum of the readout penalties of all mice: -> [], [].
+
+    Examples:
+        >>> from sensorium_jax.models import cores, readouts
+        >>> core = cores.Stacked2D(layers=1, kernel=3, gamma_input=0.0)
+        >>> readout = {"features": np.ones((2, 5, 8), np.float32)}  # 2 mice, 5 neurons, 8 features
+        >>> weights = {"core": {"kernel0": np.ones((3, 3, 3, 8))}, "readout": readout}
+        >>> [float(x) for x in penalty(Model(core, readouts.Gaussian(gamma=0.5)), weights)]
+        [0.0, 40.0]
+    """
     readouts = jax.vmap(model.readout.penalty)(weights["readout"])
     return model.core.penalty(weights["core"]), jnp.sum(readouts)
 
 
 def rate_of_drive(drive: Array) -> Array:
-    """ELU(x) + 1, elementwise."""
+    """rate = ELU(drive) + 1, elementwise: exp(drive) below zero, drive + 1 above.
+
+    Examples:
+        >>> rate_of_drive(jnp.array([0.0, 2.0])).tolist()
+        [1.0, 3.0]
+    """
     return jax.nn.elu(drive) + 1
 
 
 def drive_of_rate(rate: Array) -> Array:
-    """The inverse of ``rate_of_drive``; rates below 1e-3 are taken as 1e-3."""
+    """The inverse of ``rate_of_drive``: log(rate) below one, rate - 1 above.
+
+    Rates below 1e-3 count as 1e-3.
+
+    Examples:
+        >>> drive_of_rate(jnp.array([1.0, 3.0])).tolist()
+        [0.0, 2.0]
+        >>> bool(drive_of_rate(0.0) == jnp.log(1e-3))
+        True
+    """
     rate = jnp.maximum(rate, 1e-3)
     return jnp.where(rate < 1, jnp.log(rate), rate - 1)

@@ -1,7 +1,7 @@
 """Modulators: from behaviour to a gain on every neuron's rate.
 
 A modulator is a ``flax.linen`` module ``(behavior [B T 2], neurons, *, train) -> gain [B T N]``
-for one session, with parameters of its own.
+for one mouse, with separate parameters per mouse.
 """
 
 from __future__ import annotations
@@ -15,13 +15,21 @@ __all__ = ["MLP"]
 
 
 class MLP(Modulator):
-    """A perceptron with ELU between its layers; the gain is ELU(x) + 1, positive.
+    """gain_n = ELU(perceptron_n(behavior)) + 1, positive, with ELU between the layers.
 
-    It starts at a gain of one for everybody.
+    It starts with gain 1 for every neuron: the last weights are zero and ELU(0) + 1 = 1.
 
     Attributes:
         layers: number of layers.
-        hidden: units of all but the last.
+        hidden: width of all but the last.
+
+    Examples:
+        >>> import jax, numpy as np
+        >>> neurons = Neurons(np.zeros((5, 3)), np.ones(5), np.ones(5, bool))
+        >>> behavior = np.ones((2, 4, 2), np.float32)
+        >>> gain, _ = MLP().init_with_output(jax.random.key(0), behavior, neurons, train=False)
+        >>> gain.shape, float(gain.min()), float(gain.max())
+        ((2, 4, 5), 1.0, 1.0)
     """
 
     layers: int = 2

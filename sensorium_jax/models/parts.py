@@ -1,8 +1,8 @@
-"""What a core, readout, shifter and modulator promise: base classes with the whole contract.
+"""Base classes of cores, readouts, shifters and modulators: their interface and its contract.
 
-A part is a ``flax.linen`` module, so a frozen dataclass whose fields are its options. Derive from
-the class here, write ``__call__``, and override what differs from the defaults. ``check.py`` holds
-a model's parts to these promises before training.
+A part of a model is a ``flax.linen`` module, hence a frozen dataclass whose fields are its options.
+To write a part, derive from its base class, define ``__call__``, and override what differs from the
+defaults. ``check.py`` checks the parts of a model against this contract before training.
 """
 
 from __future__ import annotations
@@ -16,22 +16,30 @@ from sensorium_jax.types import Array, Neurons, PyTree
 
 
 class Core(nn.Module):
-    """What all neurons of all mice share, from video to feature maps.
+    """From video and behaviour to feature maps, with weights that all mice share.
 
         features_t = f(video_{t-m..t}, behavior_{t-m..t}, pupil_center_{t-m..t}),  m = memory_frames
 
-    No output sees an input after its own frame. Inputs are normalised and come in the dtype that
-    the core computes in; weights are float32, to be cast where they are used.
+    Features of a frame depend on no later frame. Inputs are normalised, in the dtype of the core's
+    computation; weights are float32, to be cast where they are used.
 
     Attributes:
-        warmup_frames: frames at the start of a film that have no features: T' = T - warmup_frames.
-        memory_frames: past frames of the inputs that features depend on, without what a recurrence
-            carries. A core whose kernels over time pad the start of the film has fewer warm-up
-            frames than these. None: not known; such a core trains, and cannot stream.
+        warmup_frames: frames at the start of a video without features: T' = T - warmup_frames.
+        memory_frames: number of past input frames that features depend on, not counting the state
+            of a recurrence. It exceeds ``warmup_frames`` if kernels over time pad the start of the
+            video. None: unknown; such a core can be trained but cannot predict a video in pieces.
         behavior: whether pupil size and running speed change the features.
         gaze: whether the pupil's position changes the features.
-        recurrence: a module whose state goes from frame to frame, or None. In a film that comes in
-            pieces it finds its last state in the collection "carry", and leaves the new one there.
+        recurrence: a module with a state from frame to frame, or None. For a video in pieces it
+            reads its last state from the collection "carry", and writes the new state there.
+
+    Examples:
+        >>> class Pixels(Core):
+        ...     def __call__(self, video, behavior, pupil_center, *, train):
+        ...         return video[..., None]  # [B T h w F] with one feature, the grey level
+        >>> from sensorium_jax.models.check import features_shape
+        >>> features_shape(Pixels(), frames=3)
+        (2, 3, 36, 64, 1)
     """
 
     warmup_frames: ClassVar[int] = 0
@@ -45,31 +53,40 @@ class Core(nn.Module):
         raise NotImplementedError
 
     def penalty(self, weights: PyTree) -> Array:
-        """What training adds to the loss: -> []."""
+        """The core's term of the training loss: -> []."""
         del weights
         return jnp.zeros(())
 
     def spatial_filters(self, weights: PyTree) -> Array | None:
-        """What the first layer makes of a frame, [K L D]; None if it cannot be shown."""
+        """The first layer's kernels on a video frame, [K L D]; None if it has none."""
         del weights
         return None
 
     @classmethod
     def example(cls) -> Core:
-        """A small instance, which the contract tests run."""
+        """A small instance for the contract tests."""
         return cls()
 
 
 class Readout(nn.Module):
-    """From feature maps to one drive a neuron, with parameters of its own for every session.
+    """From feature maps to one drive per neuron, with separate parameters for each mouse.
 
-    A parameter "bias" [N], if there is one, is set so that outputs start at the neurons' mean
-    response. Weights of padded neurons start at zero, so that they count for nothing in a penalty.
-    One that takes a shift sows where each neuron reads, (x, y) in map half-widths from the centre,
-    as "position" [N 2] in the collection "intermediates".
+    A parameter "bias" [N], if there is one, is set so that the initial rates are near the neurons'
+    mean responses. Weights of padded neurons start at zero, so that they do not contribute to a
+    penalty. A readout with ``takes_shift`` sows the neurons' positions, (x, y) in map half-widths
+    from the centre, as "position" [N 2] in the collection "intermediates".
 
     Attributes:
-        takes_shift: whether a shifter can move where neurons read.
+        takes_shift: whether a shifter moves the positions of its neurons.
+
+    Examples:
+        >>> class Mean(Readout):
+        ...     def __call__(self, features, neurons, shift, *, train):
+        ...         drive = features.mean((2, 3, 4))  # [B T']
+        ...         return jnp.broadcast_to(drive[..., None], (*drive.shape, neurons.mask.size))
+        >>> neurons = Neurons(jnp.zeros((5, 3)), jnp.ones(5), jnp.ones(5, bool))
+        >>> Mean()(jnp.ones((2, 3, 6, 10, 8)), neurons, None, train=False).shape
+        (2, 3, 5)
     """
 
     takes_shift: ClassVar[bool] = False
@@ -77,22 +94,31 @@ class Readout(nn.Module):
     def __call__(
         self, features: Array, neurons: Neurons, shift: Array | None, *, train: bool
     ) -> Array:
-        """[B T' h w F], Neurons of one session [N ...], [B T' 2] or None -> [B T' N]."""
+        """[B T' h w F], Neurons of one mouse [N ...], [B T' 2] or None -> [B T' N]."""
         raise NotImplementedError
 
     def penalty(self, weights: PyTree) -> Array:
-        """What training adds to the loss for one session: -> []."""
+        """The readout's term of the training loss for one mouse: -> []."""
         del weights
         return jnp.zeros(())
 
     @classmethod
     def example(cls) -> Readout:
-        """A small instance, which the contract tests run."""
+        """A small instance for the contract tests."""
         return cls()
 
 
 class Shifter(nn.Module):
-    """From gaze to a shift of all receptive fields of a session, in map half-widths."""
+    """From gaze to a shift of all receptive fields of a mouse, in map half-widths.
+
+    Examples:
+        >>> class Gain(Shifter):
+        ...     gain: float = 0.1
+        ...     def __call__(self, pupil_center, behavior, *, train):
+        ...         return self.gain * pupil_center
+        >>> Gain(gain=0.5)(jnp.ones((1, 1, 2)), None, train=False).tolist()
+        [[[0.5, 0.5]]]
+    """
 
     def __call__(self, pupil_center: Array, behavior: Array, *, train: bool) -> Array:
         """[B T 2], [B T 2], normalised -> [B T 2]."""
@@ -100,18 +126,18 @@ class Shifter(nn.Module):
 
     @classmethod
     def example(cls) -> Shifter:
-        """A small instance, which the contract tests run."""
+        """A small instance for the contract tests."""
         return cls()
 
 
 class Modulator(nn.Module):
-    """From behaviour to a positive gain on every neuron's rate."""
+    """From behaviour to a positive gain that multiplies every neuron's rate."""
 
     def __call__(self, behavior: Array, neurons: Neurons, *, train: bool) -> Array:
-        """[B T 2] normalised, Neurons of one session [N ...] -> [B T N]."""
+        """[B T 2] normalised, Neurons of one mouse [N ...] -> [B T N]."""
         raise NotImplementedError
 
     @classmethod
     def example(cls) -> Modulator:
-        """A small instance, which the contract tests run."""
+        """A small instance for the contract tests."""
         return cls()

@@ -1,7 +1,7 @@
-"""Shifters: from gaze to a shift of all receptive fields of a session.
+"""Shifters: from gaze to a shift of all receptive fields of a mouse.
 
 A shifter is a ``flax.linen`` module ``(pupil_center [B T 2], behavior [B T 2], *, train) -> shift
-[B T 2]`` in grid units (half-widths of the feature map), with parameters of its own per session.
+[B T 2]`` in half-widths of the feature map, with separate parameters per mouse.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ __all__ = ["MLP", "StaticAffine"]
 
 
 class MLP(Shifter):
-    """A perceptron with tanh after every layer, the last included (neuralpredictors).
+    """A perceptron with tanh after every layer (neuralpredictors).
 
-    It starts at no shift: a random one would carry receptive fields far off the map.
+        shift = tanh(W_L ... tanh(W_1 pupil_center + b_1) ... + b_L),  W_L = 0 and b_L = 0 at first
+
+    It starts with shift zero: a random shift would move receptive fields far off the map.
 
     Attributes:
-        layers: number of layers.
-        hidden: units of all but the last.
+        layers: number L of layers.
+        hidden: width of all but the last.
+
+    Examples:
+        >>> import jax
+        >>> gaze = jnp.ones((1, 4, 2))
+        >>> shift, _ = MLP().init_with_output(jax.random.key(0), gaze, gaze, train=False)
+        >>> shift.shape, float(abs(shift).max())
+        ((1, 4, 2), 0.0)
     """
 
     layers: int = 3
@@ -40,10 +49,17 @@ class MLP(Shifter):
 
 
 class StaticAffine(Shifter):
-    """tanh of an affine map (``StaticAffine2d`` in neuralpredictors), starting at no shift.
+    """shift = tanh(W pupil_center + b), zero at first (``StaticAffine2d`` in neuralpredictors).
 
     Attributes:
-        bias: the map has an offset.
+        bias: learn the offset b.
+
+    Examples:
+        >>> import jax
+        >>> gaze = jnp.ones((1, 4, 2))
+        >>> params = StaticAffine(bias=False).init(jax.random.key(0), gaze, gaze, train=False)
+        >>> jax.tree.map(jnp.shape, params)
+        {'params': {'dense': {'kernel': (2, 2)}}}
     """
 
     bias: bool = True

@@ -1,4 +1,4 @@
-"""Prediction for films that come in pieces: in real time, or too long to be held at once."""
+"""Prediction for videos in pieces: in real time, or longer than memory allows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistic
 
 
 class Carry(NamedTuple):
-    """What ``step`` must know of the frames before."""
+    """State between two calls of ``step``."""
 
-    frames: tuple[Array, Array, Array]  # normalised inputs [S B <=W ...] that kernels reach back to
+    frames: tuple[Array, Array, Array]  # normalised inputs [S B m ...], m at most memory_frames
     core: PyTree  # states of recurrences; empty before the first
 
 
@@ -32,49 +32,48 @@ def step(
     neurons: Neurons,
     statistics: Statistics,
 ) -> tuple[Array, Carry]:
-    """``apply`` to films that come in pieces: predictions of the whole, piece by piece.
+    """``apply`` to the next piece of a video; the rates of all pieces are those of the uncut video.
 
     Args:
-        model: what to compute.
+        model: parts and options.
         params: its weights and running statistics.
-        carry: of the piece before; None at the start.
-        batch: the next frames of every film, one or more.
-        neurons: of the same sessions.
-        statistics: of the same sessions.
+        carry: from the previous piece; None at the start.
+        batch: the next frames of every video, one or more.
+        neurons: of the same mice.
+        statistics: of the same mice.
 
     Returns:
-        Rate [S B T' N] of the new frames, without those of the warm-up; and the carry for the
-        piece that follows.
+        Rate [S B T' N] of the new frames, except warm-up frames; and the carry for the next piece.
     """
     inputs = normalise_inputs(batch, statistics)
     inputs = (inputs[0], *mute_signals(*inputs[1:], model.without))
     if carry is not None:
         inputs = tuple(jnp.concatenate(x, axis=2) for x in zip(carry.frames, inputs, strict=True))
-    core, seen = model.core, inputs[0].shape[2]
-    reach = core.warmup_frames if core.memory_frames is None else core.memory_frames
-    kept = tuple(x[:, :, max(0, seen - reach) :] for x in inputs)
+    core, frames = model.core, inputs[0].shape[2]
+    memory = core.warmup_frames if core.memory_frames is None else core.memory_frames
+    recent = tuple(x[:, :, max(0, frames - memory) :] for x in inputs)
     states = {} if carry is None else carry.core
-    if seen <= core.warmup_frames:
-        none = jnp.zeros((*inputs[0].shape[:2], 0, neurons.mask.shape[1]))
-        return none, Carry(kept, states)
+    if frames <= core.warmup_frames:
+        no_rate = jnp.zeros((*inputs[0].shape[:2], 0, neurons.mask.shape[1]))
+        return no_rate, Carry(recent, states)
     keys = jax.random.split(jax.random.key(0), inputs[0].shape[0])
     run = functools.partial(compute_features, model, params, train=False, mutable=["carry"])
     features, states = run(*inputs, keys, carry=states)
     features = features[:, :, -batch.video.shape[2] :]  # of the new frames
     rate = compute_rate(model, params, features, *inputs[1:], neurons, keys, train=False)
-    return rate, Carry(kept, dict(states))
+    return rate, Carry(recent, dict(states))
 
 
 class Stream:
-    """One mouse that watches one film, from its first frame on.
+    """Prediction for one mouse and one video, from its first frame.
 
-    However the film is cut into pieces, the predictions together are those of the whole: what
-    recurrences know, and the frames that kernels reach back to, are carried along. Pieces of one
-    length share a compiled program.
+    The predictions do not depend on how the video is cut into pieces: states of recurrences and the
+    last ``memory_frames`` frames are kept between pieces. Pieces of equal length share one compiled
+    program.
     """
 
     def __init__(self, model: Model, params: Params, neurons: Neurons, statistics: Statistics):
-        """Weights, neurons and statistics are those of one session; its axis is kept."""
+        """Weights, neurons and statistics of one mouse, with the session axis of length 1."""
         self._model, self._params = model, params
         self._neurons, self._statistics = neurons, statistics
         self._carry: Carry | None = None
@@ -91,8 +90,8 @@ class Stream:
             pupil_center: [T 2] x and y, as recorded.
 
         Returns:
-            [T' N] expected responses, in the recording's own unit. T' is T but for the first
-            frames of the film, of which the model's warm-up has none.
+            [T' N] expected responses, in the unit of the recording. T' = T, except in the first
+            ``warmup_frames`` frames of the video, which have no prediction.
 
         Raises:
             UserError: arrays of other shapes, or a second piece for a core that cannot stream.
@@ -107,14 +106,23 @@ class Stream:
         )
         if self._carry is not None:
             check_streaming(self._model.core)
-        rest = self._params, self._carry, batch, self._neurons, self._statistics
-        response, self._carry = _step(self._model, *rest)
+        state = self._params, self._carry, batch, self._neurons, self._statistics
+        response, self._carry = _step(self._model, *state)
         self._frames += frames
         return np.asarray(response)[:, np.asarray(self._neurons.mask[0])]
 
 
 def check_film(video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray) -> None:
-    """Raise ``UserError`` unless they are [T H W], [T 2] and [T 2]."""
+    """Check that shapes are [T H W], [T 2] and [T 2].
+
+    Raises:
+        UserError: another shape; the message names the array.
+
+    Examples:
+        >>> check_film(np.zeros((10, 36, 64)), np.zeros((10, 2)), np.zeros((9, 2)))
+        Traceback (most recent call last):
+        sensorium_jax.errors.UserError: expected pupil_center of shape (10, 2), got (9, 2)
+    """
     frames = len(video)
     for name, x, shape in (
         ("video", video, (frames, protocol.HEIGHT, protocol.WIDTH)),

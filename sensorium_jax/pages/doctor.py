@@ -74,7 +74,7 @@ def _counts(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
-    counts = [f"{len(diagnosis.of(level))} {level}s" for level in (ERROR, WARNING, NOTE)]
+    counts = [f"{len(diagnosis.select(level))} {level}s" for level in (ERROR, WARNING, NOTE)]
     return f"{len(diagnosis.sessions)} mice, {', '.join(counts)}"
 
 
@@ -85,7 +85,7 @@ def _condensed(diagnosis: Diagnosis) -> Iterable[Finding]:
         def kind(finding: Finding) -> tuple[str, str]:
             return finding.where.partition(",")[0], finding.what.partition(" ")[0]
 
-        for _, alike in groupby(sorted(diagnosis.of(level), key=kind), key=kind):
+        for _, alike in groupby(sorted(diagnosis.select(level), key=kind), key=kind):
             alike = list(alike)
             yield from alike[:MOST_ALIKE]
             if len(alike) > MOST_ALIKE:

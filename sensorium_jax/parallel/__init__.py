@@ -1,12 +1,12 @@
-"""One compiled step over a device mesh: the one wing that knows ``shard_map``.
+"""Compiled training and prediction steps over a device mesh. The only package with ``shard_map``.
 
-The mesh has two axes. Trials are split over both: every device runs the core on its own. Along the
-axis of neurons, which has one device unless an experiment asks for more, devices then gather each
-other's feature maps, and each reads its share of every mouse's neurons: of these, a device holds
-weights, optimiser state and responses of that share only. All else is whole on every device.
+The mesh has two axes, "data" and "neurons". Trials are split over both: every device runs the core
+on its share of the trials. The axis "neurons" has one device unless ``neuron_devices`` sets more.
+Devices along it then gather each other's feature maps, and each computes its share of every mouse's
+neurons: it holds readout weights, optimiser state and responses of this share only. All other
+arrays are replicated.
 
-Several processes (``jax.distributed``) run the same program, each with the trials of its own
-devices.
+Several processes (``jax.distributed``) run the same program, each with the trials of its devices.
 """
 
 from sensorium_jax.parallel.check import check_core
@@ -14,11 +14,11 @@ from sensorium_jax.parallel.mesh import (
     devices_for,
     make_mesh,
     replicate,
-    replicated,
+    replicated_sharding,
     shard_batch,
 )
 from sensorium_jax.parallel.predict_step import make_ensemble_predict_step, make_predict_step
-from sensorium_jax.parallel.processes import any_process, fetch, in_turn
+from sensorium_jax.parallel.processes import any_process, fetch, first_process_first
 from sensorium_jax.parallel.train_step import make_ensemble_step, make_train_step, place_state
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "check_core",
     "devices_for",
     "fetch",
-    "in_turn",
+    "first_process_first",
     "make_ensemble_predict_step",
     "make_ensemble_step",
     "make_mesh",
@@ -34,6 +34,6 @@ __all__ = [
     "make_train_step",
     "place_state",
     "replicate",
-    "replicated",
+    "replicated_sharding",
     "shard_batch",
 ]

@@ -1,4 +1,4 @@
-"""The device mesh, and how arrays lie on it."""
+"""The device mesh, and the partition of arrays over it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,34 @@ from sensorium_jax.models.nn.mesh import NEURONS, TRIALS
 from sensorium_jax.types import Array, Batch, PyTree, Statistics
 
 AXES = TRIALS, NEURONS
-WHOLE, BY_TRIAL = P(), P(None, AXES)
-OF_BATCH = Batch(
-    video=BY_TRIAL,
-    behavior=BY_TRIAL,
-    pupil_center=BY_TRIAL,
+REPLICATED, TRIAL_SPEC = P(), P(None, AXES)  # TRIAL_SPEC: of arrays [S B ...]
+BATCH_SPECS = Batch(
+    video=TRIAL_SPEC,
+    behavior=TRIAL_SPEC,
+    pupil_center=TRIAL_SPEC,
     response=P(None, TRIALS, None, NEURONS),
-    first_frame=BY_TRIAL,
+    first_frame=TRIAL_SPEC,
     frame_mask=P(None, TRIALS),
 )
-OF_NEURONS = P(None, NEURONS)
-OF_STATISTICS = Statistics(WHOLE, WHOLE, WHOLE, response=P(None, None, NEURONS), trials=WHOLE)
+NEURON_SPEC = P(None, NEURONS)
+STATISTICS_SPECS = Statistics(
+    REPLICATED, REPLICATED, REPLICATED, response=P(None, None, NEURONS), trials=REPLICATED
+)
 
 
 def make_mesh(devices: int | None = None, *, neuron_devices: int = 1) -> Mesh:
-    """A mesh over the first ``devices`` devices (all of them by default).
+    """A mesh [devices / neuron_devices, neuron_devices] over the first ``devices`` devices.
 
-    Every ``neuron_devices`` of them share the neurons of every mouse.
+    Args:
+        devices: number of devices; None for all.
+        neuron_devices: number of devices that share the neurons of every mouse.
+
+    Raises:
+        UserError: more devices than there are, or a number that ``neuron_devices`` does not divide.
+
+    Examples:
+        >>> dict(make_mesh(1).shape)
+        {'data': 1, 'neurons': 1}
     """
     available = jax.devices()
     if devices is not None and not 0 < devices <= len(available):
@@ -56,52 +67,63 @@ def make_mesh(devices: int | None = None, *, neuron_devices: int = 1) -> Mesh:
     )
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of arrays that every device holds whole."""
-    return NamedSharding(mesh, WHOLE)
+def replicated_sharding(mesh: Mesh) -> NamedSharding:
+    """The sharding of arrays of which every device has a full copy.
+
+    Examples:
+        >>> replicated_sharding(make_mesh(1)).is_fully_replicated
+        True
+    """
+    return NamedSharding(mesh, REPLICATED)
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Put a whole copy of every array on every device."""
-    return place_arrays(tree, jax.tree.map(lambda _: replicated(mesh), tree))
+    """Put a full copy of every array on every device."""
+    return place_arrays(tree, jax.tree.map(lambda _: replicated_sharding(mesh), tree))
 
 
 def place_arrays(tree: PyTree, shardings: PyTree) -> PyTree:
-    """Put arrays that every process has on the devices of all."""
+    """Distribute arrays that every process has over the devices of all processes."""
     if jax.process_count() == 1:
         return jax.device_put(tree, shardings)
     return jax.jit(lambda tree: tree, out_shardings=shardings)(tree)
 
 
 def devices_for(trials: int, *, neuron_devices: int = 1) -> int:
-    """The most devices that divide ``trials`` evenly, so many of them together for the neurons.
+    """The largest number of devices that divides ``trials`` and is a multiple of neuron_devices.
 
     Raises:
-        UserError: there is no such number; or, of several processes, some would have nothing to do.
+        UserError: there is no such number, or some of several processes would have no trials.
+
+    Examples:
+        >>> devices_for(trials=1)
+        1
     """
-    possible = range(neuron_devices, jax.device_count() + 1, neuron_devices)
-    most = max((n for n in possible if trials % n == 0), default=0)
-    if most == 0 or (jax.process_count() > 1 and most < jax.device_count()):
+    candidates = range(neuron_devices, jax.device_count() + 1, neuron_devices)
+    devices = max((n for n in candidates if trials % n == 0), default=0)
+    if devices == 0 or (jax.process_count() > 1 and devices < jax.device_count()):
         raise UserError(
             f"expected data.trials that devices divide evenly, got {trials} for "
             f"{jax.device_count()} devices in {jax.process_count()} processes and "
             f"neuron_devices={neuron_devices}; change one of them"
         )
-    return most
+    return devices
 
 
-def shard_batch(batch: Batch, mesh: Mesh, *, own: bool = False) -> Batch:
-    """Split the trials of every session over the mesh.
+def shard_batch(batch: Batch, mesh: Mesh, *, process_local: bool = False) -> Batch:
+    """Split the trials of every mouse over the mesh.
 
     Args:
-        batch: the same on every process, or with ``own`` the trials of this one.
+        batch: host arrays.
         mesh: the devices.
-        own: of ``n`` processes each has a ``n``-th of the trials.
+        process_local: ``batch`` has this process's share of the trials; else all trials, the same
+            on every process.
 
     Raises:
-        UserError: the number of trials is no multiple of the number of devices.
+        UserError: the number of trials is no multiple of the number of devices, or the neurons are
+            not padded to a multiple of ``neuron_devices``.
     """
-    processes = jax.process_count() if own else 1
+    processes = jax.process_count() if process_local else 1
     trials, neurons = batch.video.shape[1] * processes, batch.response.shape[3]
     if trials % mesh.size:
         raise UserError(
@@ -116,14 +138,16 @@ def shard_batch(batch: Batch, mesh: Mesh, *, own: bool = False) -> Batch:
 
     def place(x: np.ndarray, spec: P) -> Array:
         sharding = NamedSharding(mesh, spec)
-        if not own:
-            return jax.device_put(x, sharding) if jax.process_count() == 1 else _take(x, sharding)
+        if not process_local and jax.process_count() == 1:
+            return jax.device_put(x, sharding)
+        if not process_local:
+            return _local_shards(x, sharding)
         shape = (x.shape[0], trials, *x.shape[2:])
         return jax.make_array_from_process_local_data(sharding, x, shape)
 
-    return Batch(*map(place, batch, OF_BATCH))
+    return Batch(*map(place, batch, BATCH_SPECS))
 
 
-def _take(x: np.ndarray, sharding: NamedSharding) -> Array:
-    """This process's part of an array that every process has."""
+def _local_shards(x: np.ndarray, sharding: NamedSharding) -> Array:
+    """A global array from one that every process has; each process uploads its shards."""
     return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])

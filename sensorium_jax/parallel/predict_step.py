@@ -1,4 +1,4 @@
-"""The compiled prediction."""
+"""The compiled prediction step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from sensorium_jax import models
-from sensorium_jax.parallel.mesh import BY_TRIAL, WHOLE
+from sensorium_jax.parallel.mesh import REPLICATED, TRIAL_SPEC
 from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistics
 
 PredictStep = Callable[[PyTree, Batch, Neurons, Statistics], Array]
@@ -17,29 +17,29 @@ PredictStep = Callable[[PyTree, Batch, Neurons, Statistics], Array]
 def make_predict_step(model: models.Model, mesh: Mesh) -> PredictStep:
     """Compile prediction in evaluation mode: (params, batch, neurons, statistics) -> [S B T' N].
 
-    One session after the other, so that memory is that of one session's trials.
+    Mice are processed one after the other, so that memory is that of one mouse's trials.
     """
 
     def step(params, batch, neurons, statistics):
         shared = {"core": params.weights["core"]}
-        own = {name: x for name, x in params.weights.items() if name not in shared}
+        per_session = {name: x for name, x in params.weights.items() if name not in shared}
 
-        def of_session(one: tuple) -> Array:
-            own, *rest = jax.tree.map(lambda x: x[None], one)
-            return models.apply(model, Params(shared | own, params.stats), *rest)[0][0]
+        def predict_session(session: tuple) -> Array:
+            weights, *data = jax.tree.map(lambda x: x[None], session)
+            return models.apply(model, Params(shared | weights, params.stats), *data)[0][0]
 
-        return jax.lax.map(of_session, (own, batch, neurons, statistics))
+        return jax.lax.map(predict_session, (per_session, batch, neurons, statistics))
 
-    batches = Batch(*(BY_TRIAL for _ in Batch._fields))  # readouts are whole on every device
-    specs = (WHOLE, batches, WHOLE, WHOLE)
-    return jax.jit(jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=BY_TRIAL))
+    batch_specs = Batch(*(TRIAL_SPEC for _ in Batch._fields))  # every device has all neurons
+    specs = (REPLICATED, batch_specs, REPLICATED, REPLICATED)
+    return jax.jit(jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=TRIAL_SPEC))
 
 
 def make_ensemble_predict_step(ensemble: tuple[models.Model, ...], mesh: Mesh) -> PredictStep:
-    """As ``make_predict_step`` for several models, whose mean rate it predicts.
+    """Compile the mean prediction of several models, rate = sum_m rate_m / M.
 
-    It takes a tuple of their params. Rates are aligned at the end; T' is that of the model with
-    the longest warm-up.
+    The step takes a tuple of their params, else the arguments of ``make_predict_step``'s. Rates are
+    aligned at the last frame; T' is that of the model with the longest warm-up.
     """
     steps = {model: make_predict_step(model, mesh) for model in ensemble}
 

@@ -1,4 +1,4 @@
-"""Several processes that run one program."""
+"""Communication between the processes of a distributed run."""
 
 from __future__ import annotations
 
@@ -13,21 +13,39 @@ from sensorium_jax.types import Array
 
 
 def fetch(x: Array) -> np.ndarray:
-    """An array on the host of every process."""
+    """The full array as NumPy, on every process.
+
+    Examples:
+        >>> fetch(jax.numpy.arange(3)).tolist()
+        [0, 1, 2]
+    """
     if jax.process_count() == 1:
         return np.asarray(x)
     return multihost_utils.process_allgather(x, tiled=True)
 
 
 def any_process(flag: bool) -> bool:
-    """Whether it is true in any process; all must ask together."""
+    """Whether ``flag`` is true in any process; every process must call it.
+
+    Examples:
+        >>> any_process(False)
+        False
+    """
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
-def in_turn(action: Callable[[], Any]) -> Any:
-    """What ``action`` returns in this process; the first process is through before others begin."""
+def first_process_first(action: Callable[[], Any]) -> Any:
+    """Call ``action`` in every process: in the first one, and then in the others.
+
+    Returns:
+        The result in this process.
+
+    Examples:
+        >>> first_process_first(lambda: "result")
+        'result'
+    """
     if jax.process_index() > 0:
         multihost_utils.sync_global_devices("first process")
         return action()

@@ -17,10 +17,10 @@ from sensorium_jax.models import losses
 from sensorium_jax.models.nn.mesh import NEURONS
 from sensorium_jax.parallel.mesh import (
     AXES,
-    OF_BATCH,
-    OF_NEURONS,
-    OF_STATISTICS,
-    WHOLE,
+    BATCH_SPECS,
+    NEURON_SPEC,
+    REPLICATED,
+    STATISTICS_SPECS,
     place_arrays,
 )
 from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistics, TrainState
@@ -36,24 +36,25 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
 ) -> TrainStep:
-    """Compile one optimiser step over one batch of every session.
+    """Compile one optimiser step over one batch of every mouse.
+
+        weights += lr_scale optimizer_update(grad loss)
 
     The step takes (state, batch, neurons, statistics, key, lr_scale) and returns the new state
-    and {"loss", "poisson", "penalty", "grad_norm"}. ``lr_scale`` [] multiplies the optimiser's
-    update, so that lowering the learning rate does not compile again. The state's buffers are
-    donated.
+    and {"loss", "poisson", "penalty", "grad_norm"}. ``lr_scale`` is an argument, so that lowering
+    the learning rate does not compile again. The state's buffers are donated.
     """
     specs = _state_specs(model, optimizer, mesh)
     step = _make_step(model, scaling, optimizer, specs.params.weights)
-    return jax.jit(_sharded(step, mesh, specs, OF_BATCH), donate_argnums=0)
+    return jax.jit(_shard(step, mesh, specs, BATCH_SPECS), donate_argnums=0)
 
 
 def place_state(
     state: TrainState, model: models.Model, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
-    """Put a state where ``make_train_step`` with the same arguments wants it.
+    """Put a state on the devices as ``make_train_step`` with the same arguments expects it.
 
-    What lies there already is not copied, and the first step takes its memory.
+    Arrays that are already placed so are not copied; the first step donates their buffers.
     """
     specs = _state_specs(model, optimizer, mesh)
     return place_arrays(
@@ -65,26 +66,26 @@ def place_state(
 def _state_specs(
     model: models.Model, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
-    """How every array of a state lies on a mesh: those that grow with the neurons are split."""
+    """Partition specs of a state: arrays whose size depends on the number of neurons are split."""
 
     def state(neurons: int) -> TrainState:
         image = protocol.HEIGHT, protocol.WIDTH
         clip = (model.core.warmup_frames + 1,)
         shapes = (*clip, *image), (*clip, 2), (*clip, 2), (*clip, neurons), (), clip
         batch = Batch(*(np.zeros((1, 1, *shape), np.float32) for shape in shapes))
-        zeros = (np.zeros((1, neurons, *more), np.float32) for more in ((3,), (), ()))
+        zeros = (np.zeros((1, neurons, *axes), np.float32) for axes in ((3,), (), ()))
         params = models.init(model, jax.random.key(0), batch, Neurons(*zeros))
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params.weights))
 
-    few, more = (jax.eval_shape(functools.partial(state, n)) for n in (2, 3))
+    two, three = (jax.eval_shape(functools.partial(state, n)) for n in (2, 3))  # neurons
 
-    def spec(few: jax.ShapeDtypeStruct, more: jax.ShapeDtypeStruct) -> P:
-        grows = [a != b for a, b in zip(few.shape, more.shape, strict=True)]
-        # As jit writes it, or the second call would compile again.
+    def spec(two: jax.ShapeDtypeStruct, three: jax.ShapeDtypeStruct) -> P:
+        grows = [a != b for a, b in zip(two.shape, three.shape, strict=True)]
+        # In the form of jit's output specs; any other would compile again at the second call.
         split = any(grows) and mesh.shape[NEURONS] > 1
-        return P(*[None] * grows.index(True), NEURONS) if split else WHOLE
+        return P(*[None] * grows.index(True), NEURONS) if split else REPLICATED
 
-    return jax.tree.map(spec, few, more)
+    return jax.tree.map(spec, two, three)
 
 
 def make_ensemble_step(
@@ -93,23 +94,24 @@ def make_ensemble_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
 ) -> TrainStep:
-    """As ``make_train_step`` for several models side by side, by one program that maps over them.
+    """Compile one optimiser step of several models of equal shape in one program (``vmap``).
 
-    State, batch, key and lr_scale are tuples, one entry for each model; so is what it returns.
+    The step is that of ``make_train_step``; state, batch, key, lr_scale and both results are tuples
+    with one entry per model.
     """
     specs = _state_specs(model, optimizer, mesh)
     step = _make_step(model, scaling, optimizer, specs.params.weights)
 
-    def together(states, batches, neurons, statistics, keys, lr_scales):
+    def ensemble_step(states, batches, neurons, statistics, keys, lr_scales):
         mapped = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
         stacked = [jax.tree.map(lambda *x: jnp.stack(x), *xs) for xs in (states, batches)]
-        new = mapped(*stacked, neurons, statistics, jnp.stack(keys), jnp.stack(lr_scales))
-        each = [jax.tree.map(lambda x, i=i: x[i], new) for i in range(len(states))]
-        return tuple(state for state, _ in each), tuple(metrics for _, metrics in each)
+        output = mapped(*stacked, neurons, statistics, jnp.stack(keys), jnp.stack(lr_scales))
+        outputs = [jax.tree.map(lambda x, i=i: x[i], output) for i in range(len(states))]
+        return tuple(state for state, _ in outputs), tuple(metrics for _, metrics in outputs)
 
-    def program(states, batches, *rest):
-        of_states, of_batches = (specs,) * len(states), (OF_BATCH,) * len(states)
-        return _sharded(together, mesh, of_states, of_batches)(states, batches, *rest)
+    def program(states, batches, *args):
+        state_specs, batch_specs = (specs,) * len(states), (BATCH_SPECS,) * len(states)
+        return _shard(ensemble_step, mesh, state_specs, batch_specs)(states, batches, *args)
 
     return jax.jit(program, donate_argnums=0)
 
@@ -120,7 +122,7 @@ def _make_step(
     optimizer: optax.GradientTransformation,
     specs: PyTree,  # of the weights
 ) -> TrainStep:
-    """The step as a pure function of what lies on one device."""
+    """The step as a pure function of one device's shards."""
 
     def step(state, batch, neurons, statistics, key, lr_scale):
         key = jax.random.fold_in(key, state.step)
@@ -128,12 +130,12 @@ def _make_step(
         trials = batch.video.shape[1] * jax.lax.axis_size(AXES)
 
         def objective(weights):
-            # From here on every device has weights of its own, so that their gradients are summed
-            # over devices where they enter, in float32, whatever they are cast to further on.
-            params = Params(jax.tree.map(_own, weights, specs), state.params.stats)
+            # Weights that vary over devices: their gradients are summed over devices here, in
+            # float32, whatever dtype the model casts them to.
+            params = Params(jax.tree.map(_mark_varying, weights, specs), state.params.stats)
             sums, counts, stats = _poisson_sums(model, params, batch, neurons, statistics, key=key)
-            # Summed inside the differentiated function: shard_map then sums the gradients of
-            # the replicated weights by itself, and reducing them again would be wrong.
+            # Summed inside the differentiated function: shard_map then sums the gradients of the
+            # replicated weights, and a second sum would be wrong.
             sums, counts = jax.lax.psum((sums, counts), AXES)
             penalties = models.penalty(model, weights)
             loss = scaling(sums, counts, penalties, statistics=statistics, trials=trials)
@@ -157,17 +159,17 @@ def _make_step(
 
 
 def _square(x: Array, spec: P) -> Array:
-    """The sum of squares over an array of which a device may hold a share of the neurons."""
+    """sum x^2 over all devices that share the neurons, if the array is split over them: -> []."""
     square = jnp.sum(x**2)
     return jax.lax.psum(square, NEURONS) if NEURONS in spec else square
 
 
-def _sharded(step: TrainStep, mesh: Mesh, of_state: PyTree, of_batch: PyTree) -> TrainStep:
+def _shard(step: TrainStep, mesh: Mesh, state_specs: PyTree, batch_specs: PyTree) -> TrainStep:
     return jax.shard_map(
         step,
         mesh=mesh,
-        in_specs=(of_state, of_batch, OF_NEURONS, OF_STATISTICS, WHOLE, WHOLE),
-        out_specs=(of_state, WHOLE),
+        in_specs=(state_specs, batch_specs, NEURON_SPEC, STATISTICS_SPECS, REPLICATED, REPLICATED),
+        out_specs=(state_specs, REPLICATED),
     )
 
 
@@ -180,7 +182,7 @@ def _poisson_sums(
     *,
     key: Array,
 ) -> tuple[Array, Array, PyTree]:
-    """Sum and number of the elementwise losses of this device's trials: [S], [S], stats."""
+    """Sum [S] and number [S] of the elementwise losses of this device's trials, and stats."""
     inputs = model, params, batch, neurons, statistics
     rate, stats = models.apply(*inputs, train=True, key=key, gather=_gather)
     batch = batch._replace(first_frame=_gather(batch.first_frame))
@@ -192,13 +194,13 @@ def _poisson_sums(
     return elementwise.sum((1, 2, 3)), mask.sum((1, 2, 3)), stats
 
 
-def _own(x: Array, spec: P) -> Array:
-    """An array as each device's own."""
+def _mark_varying(x: Array, spec: P) -> Array:
+    """The same array, typed as varying over the mesh axes that it is not split over."""
     return jax.lax.pcast(x, tuple(axis for axis in AXES if axis not in spec), to="varying")
 
 
 def _gather(tree: PyTree) -> PyTree:
-    """Arrays [S B ...] of the trials of all devices that share the neurons."""
+    """Gather the trials of arrays [S B ...] from all devices that share the neurons."""
     if jax.lax.axis_size(NEURONS) == 1:
         return tree
     return jax.tree.map(lambda x: jax.lax.all_gather(x, NEURONS, axis=1, tiled=True), tree)

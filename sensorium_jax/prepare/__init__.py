@@ -1,1 +1,1 @@
-"""Recordings into a store: fetch, read, label, convert, examine."""
+"""Recordings and their conversion into a store: fetch, read, label, convert, examine."""

@@ -1,4 +1,4 @@
-"""From recordings to a store: trial by trial, in bounded memory, a session whole or not at all."""
+"""Conversion of recordings into a store: trial by trial, in bounded memory, sessions atomically."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from sensorium_jax.prepare.survey import Survey
 
 
 class Options(NamedTuple):
-    """How recordings become a store.
+    """Options of the conversion.
 
     Attributes:
-        response: stored type of the responses. "float16" halves their size; its error is in the
-            session's provenance.
-        leave_out: trials that are not to be stored, as "SESSION:NUMBER" with a session's name or
-            its beginning. The release's two corrupt trials always are (``release.CORRUPT``).
-        command: what the user ran, for the provenance.
+        response: stored dtype of the responses. "float16" halves their size; the rounding error is
+            recorded in the session's provenance.
+        leave_out: trials that are not stored, as "SESSION:NUMBER" with a session's name or a prefix
+            of it. The release's two corrupt trials are never stored (``release.CORRUPT``).
+        command: the user's command, for the provenance.
+
+    Examples:
+        >>> Options(leave_out=("dynamic29513-3-5:668",)).response
+        'float32'
     """
 
     response: Literal["float32", "float16"] = "float32"
@@ -43,31 +47,31 @@ def convert(
     options: Options = Options(),  # noqa: B008 - immutable
     on_trial: OnTrial = lambda session, done, total: None,
 ) -> list[str]:
-    """Convert recordings of the release. Sessions that are complete already are kept.
+    """Convert recordings of the release. Sessions that are already complete are kept.
 
     Args:
         raw: a folder of session folders or zips, or one of them.
-        out: the store; sessions that it holds already stay in it.
-        sessions: session names, or beginnings of them; all by default.
+        out: the store; the sessions that it holds already stay in it.
+        sessions: session names, or prefixes of them; None: all.
         options: see ``Options``.
-        on_trial: told of progress.
+        on_trial: called with the session, the number of trials converted, and their total.
 
     Returns:
         The names of the sessions in the store.
 
     Raises:
-        UserError: not a recording, a damaged or odd file, no such session, or a full disk.
+        UserError: there is no recording or no such session, a file is damaged, or the disk is full.
     """
-    found = find_sessions(raw)
+    paths = find_sessions(raw)
     if sessions is not None:
-        for wanted in sessions:
-            if not any(p.name.startswith(wanted) for p in found):
-                names = ", ".join(p.name for p in found)
-                raise UserError(f"no session {wanted!r} in {raw}; there are: {names}")
-        found = [p for p in found if p.name.startswith(tuple(sessions))]
-    _check(options, [p.name for p in found])
+        for prefix in sessions:
+            if not any(p.name.startswith(prefix) for p in paths):
+                names = ", ".join(p.name for p in paths)
+                raise UserError(f"no session {prefix!r} in {raw}; there are: {names}")
+        paths = [p for p in paths if p.name.startswith(tuple(sessions))]
+    _check_options(options, [p.name for p in paths])
     out.mkdir(parents=True, exist_ok=True)
-    for path in found:
+    for path in paths:
         convert_recording(RawSession(path), out, options=options, on_trial=on_trial)
     return store_format.finish_store(out)
 
@@ -79,12 +83,18 @@ def convert_recording(
     options: Options = Options(),  # noqa: B008 - immutable
     on_trial: OnTrial = lambda session, done, total: None,
 ) -> None:
-    """Convert one session, unless the store has it already; ``finish_store`` when all are in."""
-    left_out = _left_out(recording, options)
+    """Convert one session, unless the store has it already.
+
+    Call ``data.writer.finish_store`` once all sessions are converted.
+
+    Raises:
+        UserError: the recording is damaged or has no train tier, or the disk is full.
+    """
+    excluded = _excluded_trials(recording, options)
     made_from = {
         "recording": _identity(recording),
         "response": options.response,
-        "left_out": left_out,
+        "left_out": excluded,
     }
     if store_format.is_complete(out, recording.name, made_from=made_from):
         return
@@ -93,12 +103,12 @@ def convert_recording(
             f"expected trials of the tier {protocol.TRAIN!r} in {recording.source}, found none: "
             "nothing to learn from or to normalise by; correct its tiers"
         )
-    write = _Write(recording, out, options, left_out, made_from, on_trial)
+    conversion = _Conversion(recording, out, options, excluded, made_from, on_trial)
     try:
         try:
-            write.session(video_dtype="uint8")
+            conversion.run(video_dtype="uint8")
         except _NotGreyLevels:
-            write.session(video_dtype="float32")
+            conversion.run(video_dtype="float32")
     except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
         if not is_full_disk(error):
             raise
@@ -112,21 +122,22 @@ class _NotGreyLevels(Exception):
     """The video has values other than the integers 0..255."""
 
 
-class _Write(NamedTuple):
-    """One session on its way into a store."""
+class _Conversion(NamedTuple):
+    """The conversion of one session into a store."""
 
     recording: Recording
     out: Path
     options: Options
-    left_out: list[int]
+    excluded: list[int]  # file numbers of trials that are not stored
     made_from: dict[str, Any]
     on_trial: OnTrial
 
-    def session(self, *, video_dtype: str) -> None:
+    def run(self, *, video_dtype: str) -> None:
+        """Write the session; ``_NotGreyLevels`` if its video does not fit uint8."""
         recording = self.recording
-        numbers = [n for n in recording.numbers.tolist() if n not in self.left_out]
+        numbers = [n for n in recording.numbers.tolist() if n not in self.excluded]
         released = {f"released/{name}": x for name, x in recording.released().items()}
-        survey = Survey(recording, _known_clips(self.out, but=recording.name))
+        survey = Survey(recording, _stored_clips(self.out, exclude=recording.name))
         rounding = _Rounding()
         with SessionWriter(
             self.out,
@@ -139,16 +150,16 @@ class _Write(NamedTuple):
             response_dtype=self.options.response,
             simulated=recording.simulated,
         ) as writer:
-            for row, seen in enumerate(trials(recording, numbers)):
-                if video_dtype == "uint8" and seen.trial.video.dtype != np.uint8:
+            for row, item in enumerate(trials(recording, numbers)):
+                if video_dtype == "uint8" and item.trial.video.dtype != np.uint8:
                     raise _NotGreyLevels
                 rate = None
                 if recording.simulated:
-                    rate = recording.read_rate(seen.number, len(seen.trial.video))
+                    rate = recording.read_rate(item.number, len(item.trial.video))
                 if self.options.response == "float16":
-                    rounding.add(seen.trial.response, where=f"{recording.source}, {seen.number}")
-                writer.write(row, seen.trial, rate=rate)
-                survey.add(seen)
+                    rounding.add(item.trial.response, source=f"{recording.source}, {item.number}")
+                writer.write(row, item.trial, rate=rate)
+                survey.add(item)
                 self.on_trial(recording.name, row + 1, len(numbers))
             writer.finish(
                 survey.table(),
@@ -164,7 +175,7 @@ class _Write(NamedTuple):
                 provenance={
                     "source": str(recording.source.absolute()),
                     "command": self.options.command,
-                    "left_out": self.left_out,
+                    "left_out": self.excluded,
                     "float16_error": rounding.report(),
                     "sha256": survey.sha256,
                 },
@@ -172,16 +183,17 @@ class _Write(NamedTuple):
 
 
 class _Rounding:
-    """What storing responses as float16 changes."""
+    """The rounding error of responses that are stored as float16."""
 
     def __init__(self):
         self._error = self._square = self._signal = 0.0
 
-    def add(self, response: np.ndarray, *, where: str) -> None:
+    def add(self, response: np.ndarray, *, source: str) -> None:
+        """Add the responses [T N] of a trial; ``source`` names it in errors."""
         highest = float(max(response.max(), -response.min()))
         if highest > np.finfo(np.float16).max:
             raise UserError(
-                f"expected responses within float16's range of 65504 in {where}, found {highest}; "
+                f"expected responses within float16's range of 65504 in {source}, found {highest}; "
                 "store them as float32"
             )
         error = response - response.astype(np.float16)
@@ -190,17 +202,17 @@ class _Rounding:
         self._signal += float(np.vdot(response, response))
 
     def report(self) -> dict[str, float] | None:
-        """The largest error, and the root mean square error over that of the responses."""
+        """Largest error, and RMS error over the RMS of responses; None if no response was added."""
         if not self._signal:
             return None
         return {"largest": self._error, "relative_rms": (self._square / self._signal) ** 0.5}
 
 
-def _known_clips(store: Path, *, but: str) -> labels.Clips:
-    """The clips of the sessions that the store has already: ids are shared between mice."""
+def _stored_clips(store: Path, *, exclude: str) -> labels.Clips:
+    """The clips of all sessions of the store but one: clip ids are shared between mice."""
     clips = labels.Clips()
     for file in sorted(store.glob(f"[!.]*/{store_format.SESSION_FILE}")):
-        if file.parent.name == but:
+        if file.parent.name == exclude:
             continue
         session = store_format.Session(file.parent)
         for clip, stills in zip(session.trials.clip, session.load("stills"), strict=True):
@@ -209,24 +221,27 @@ def _known_clips(store: Path, *, but: str) -> labels.Clips:
 
 
 def _identity(recording: Recording) -> str:
-    """Tells a recording from another, wherever it lies."""
+    """Digest of a recording's tiers and neurons: identifies it independently of its path."""
     digest = hashlib.sha256("\n".join(recording.tiers).encode())
     digest.update(np.ascontiguousarray(recording.unit_ids).tobytes())
     digest.update(np.ascontiguousarray(recording.position_um).tobytes())
     return digest.hexdigest()
 
 
-def _left_out(recording: Recording, options: Options) -> list[int]:
-    known = release.known(recording.name)
-    chosen = {release.CORRUPT[known.letter]} if known and known.letter in release.CORRUPT else set()
+def _excluded_trials(recording: Recording, options: Options) -> list[int]:
+    """File numbers of trials that are not stored: corrupt ones, and those of the options."""
+    mouse = release.find_mouse(recording.name)
+    corrupt = release.CORRUPT.get(mouse.letter) if mouse else None
+    excluded = set() if corrupt is None else {corrupt}
     for entry in options.leave_out:
         session, _, number = entry.rpartition(":")
         if recording.name.startswith(session):
-            chosen.add(int(number))
-    return sorted(chosen & set(recording.numbers.tolist()))
+            excluded.add(int(number))
+    return sorted(excluded & set(recording.numbers.tolist()))
 
 
-def _check(options: Options, names: Sequence[str]) -> None:
+def _check_options(options: Options, names: Sequence[str]) -> None:
+    """Raise ``UserError`` for an option that is not valid for these sessions."""
     if options.response not in ("float32", "float16"):
         raise UserError(f"expected responses as float32 or float16, got {options.response!r}")
     for entry in options.leave_out:

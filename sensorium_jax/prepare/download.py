@@ -22,14 +22,14 @@ from sensorium_jax.files import read_json, write_json
 from sensorium_jax.prepare.raw import TIERS_FILE
 
 SERVER = "https://gin.g-node.org"
-# Of the new and of the old mice: the dataset's page, lRomul/sensorium and ViV1T-closed-loop.
+# Of the new and of the old mice (the dataset's page, lRomul/sensorium and ViV1T-closed-loop).
 REPOSITORIES = "pollytur/sensorium_2023_dataset", "pollytur/Sensorium2023Data"
 LICENCE = """The recordings are the work of the SENSORIUM 2023 organisers, under the licence
 CC BY-NC-ND 4.0 (https://creativecommons.org/licenses/by-nc-nd/4.0): share them with attribution,
 not for commerce, and not changed. (Stated in appendix A.8 of the competition's retrospective, which
 is to be cited: https://arxiv.org/abs/2407.09100.)"""
-# Zips of the new mice in GB, and their SHA-256 as measured by somebody who fetched them: the
-# organisers published neither, so another sum is a reason to look, not an error.
+# Sizes of the zips of the new mice in GB, and their SHA-256 as measured by another user: the
+# organisers published neither, so a different checksum is a warning, not an error.
 ZIP_GB = {"F": 9.5, "G": 8.9, "H": 9.9, "I": 9.7, "J": 10.0}
 SHA256 = {
     "F": "24da060fe55e060f8aa67d5c23c04a5d9868f84487eba05a4daa24e8c722dba0",
@@ -38,14 +38,14 @@ SHA256 = {
     "I": "be7c9661aa652efbe00005b15b32a5cb4a8862a999dfcaa4bb99f9dec6457ddb",
     "J": "fcbbaa6c714a0e8f77f3cfaf50f435232036b21391cae998f336ac6b38b73516",
 }
-UNZIPPED_GB = {"new": 94 / 5, "old": 49 / 5}  # a mouse: float64 and float32 arrays
+UNZIPPED_GB = {"new": 94 / 5, "old": 49 / 5}  # per mouse: float64 and float32 arrays
 MOST_UNZIPPED_BYTES = 60 * 10**9  # three times the largest mouse: more is a zip bomb
 BLOCK_BYTES = 2**20
 TIMEOUT_S = 60
 RETRY_AFTER_S = (1, 4, 16)
 SAME_COMMAND = "the same command resumes where it stopped"
-OnBytes = Callable[[int, int | None], None]  # bytes done, bytes in all
-OnMouseBytes = Callable[[str, str, int, int | None], None]  # mouse, what is done, bytes, in all
+OnBytes = Callable[[int, int | None], None]  # bytes done, total
+OnMouseBytes = Callable[[str, str, int, int | None], None]  # mouse, activity, bytes done, total
 
 
 class Mouse(NamedTuple):
@@ -57,12 +57,12 @@ class Mouse(NamedTuple):
 
     @property
     def set(self) -> str:
-        """The "new" mice's test responses are withheld, the "old" ones' are not."""
+        """Either "new", for mice whose test responses are withheld, or "old"."""
         return "new" if self.letter in protocol.NEW_MICE else "old"
 
     @property
     def unzipped_gb(self) -> float:
-        """Size of its folder."""
+        """Size of the unzipped session, in GB."""
         return UNZIPPED_GB[self.set]
 
 
@@ -73,30 +73,36 @@ def fetch_mouse(
     on_bytes: OnMouseBytes = lambda letter, what, done, total: None,
     keep_zip: bool = False,
 ) -> str | None:
-    """Fetch, check and unzip one mouse, and record in ``out/manifest.json`` where it came from.
+    """Fetch, check and unzip one mouse, and record its source in ``out/manifest.json``.
+
+    Args:
+        mouse: the mouse (``choose_mice``).
+        out: folder of the sessions.
+        on_bytes: called with the mouse's letter, the activity, the bytes done, and their total.
+        keep_zip: keep the zip after unzipping.
 
     Returns:
-        What is odd about the file, or None.
+        A warning about the file's checksum, or None.
 
     Raises:
         UserError: as ``fetch`` and ``unzip``.
     """
     path = out / f"{mouse.session}.zip"
 
-    def told(what: str) -> OnBytes:
-        return lambda done, total: on_bytes(mouse.letter, what, done, total)
+    def progress(activity: str) -> OnBytes:
+        return lambda done, total: on_bytes(mouse.letter, activity, done, total)
 
     if not path.exists():
-        fetch(mouse.url, path, on_bytes=told("fetching"))
-    digest = sha256(path, on_bytes=told("checking"))
+        fetch(mouse.url, path, on_bytes=progress("fetching"))
+    digest = sha256(path, on_bytes=progress("checking"))
     size = path.stat().st_size
-    unzip(path, out / mouse.session, on_bytes=told("unzipping"))
-    measured = SHA256.get(mouse.letter)
+    unzip(path, out / mouse.session, on_bytes=progress("unzipping"))
+    expected = SHA256.get(mouse.letter)
     record = {
         "url": mouse.url,
         "bytes": size,
         "sha256": digest,
-        "sha256_of_somebody_else": measured,
+        "sha256_of_somebody_else": expected,
         "fetched": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     manifest = out / "manifest.json"
@@ -104,10 +110,10 @@ def fetch_mouse(
     write_json(manifest, records | {mouse.session: record})
     if not keep_zip:
         path.unlink()
-    if measured in (None, digest):
+    if expected in (None, digest):
         return None
     return (
-        f"{path.name} has the SHA-256 {digest}, not {measured}, which somebody who fetched it "
+        f"{path.name} has the SHA-256 {digest}, not {expected}, which somebody who fetched it "
         "measured (the organisers published none): it may have been replaced"
     )
 
@@ -116,10 +122,11 @@ def fetch_mouse(
 
 
 def fetch(url: str, path: Path, *, on_bytes: OnBytes = lambda done, total: None) -> None:
-    """Fetch a file, going on from ``<path>.partial`` if there is one.
+    """Fetch a file; resumes from ``<path>.partial`` if there is one.
 
     Raises:
-        UserError: no such server or file, a full disk, or a connection that keeps breaking off.
+        UserError: there is no such server or file, the disk is full, or the connection fails
+            repeatedly.
     """
     for wait in (*RETRY_AFTER_S, None):
         try:
@@ -146,7 +153,7 @@ def _fetch_rest(url: str, path: Path, on_bytes: OnBytes) -> None:
     partial, tag = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.etag")
     done = partial.stat().st_size if partial.exists() and tag.exists() else 0
     request = urllib.request.Request(url)
-    if done:  # the rest, if the file is still the same; else all of it
+    if done:  # request the remaining bytes if the file has not changed, else all
         request.add_header("Range", f"bytes={done}-")
         request.add_header("If-Range", tag.read_text())
     try:
@@ -163,12 +170,12 @@ def _fetch_rest(url: str, path: Path, on_bytes: OnBytes) -> None:
     with response:
         if response.status != 206:
             done = 0
-        left = int(response.headers["Content-Length"] or 0)
-        total = done + left if left else None
-        _check_space(path.parent, left, f"the zip {path.name}")
+        remaining = int(response.headers["Content-Length"] or 0)
+        total = done + remaining if remaining else None
+        _check_space(path.parent, remaining, f"the zip {path.name}")
         tag.write_text(response.headers["ETag"] or response.headers["Last-Modified"] or "")
         if not tag.read_text():
-            tag.unlink()  # nothing to tell versions by: never resumed
+            tag.unlink()  # the server identifies no version: never resume
         with partial.open("ab" if done else "wb") as file:
             while block := response.read(BLOCK_BYTES):
                 file.write(block)
@@ -181,7 +188,15 @@ def _fetch_rest(url: str, path: Path, on_bytes: OnBytes) -> None:
 
 
 def sha256(path: Path, *, on_bytes: OnBytes = lambda done, total: None) -> str:
-    """Of a file."""
+    """The SHA-256 of a file, in hexadecimal.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "empty").touch()
+        ...     sha256(Path(folder) / "empty")[:16]
+        'e3b0c44298fc1c14'
+    """
     digest, done, total = hashlib.sha256(), 0, path.stat().st_size
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
@@ -195,16 +210,17 @@ def sha256(path: Path, *, on_bytes: OnBytes = lambda done, total: None) -> str:
 
 
 def unzip(path: Path, folder: Path, *, on_bytes: OnBytes = lambda done, total: None) -> None:
-    """Unzip one session to ``folder``, whole or not at all.
+    """Unzip one session to ``folder``, complete or not at all.
 
-    The session's files may lie in a folder of the zip. What macOS left there is not taken along.
+    The session may be a folder of the zip. Files that macOS added are ignored.
 
     Raises:
-        UserError: a damaged zip (moved aside, to be fetched again), files that would land outside
-            of the folder, far too much data, no session, or a full disk.
+        UserError: the zip is damaged (it is then renamed, to be fetched again), has files that
+            would be written outside of the folder, far too much data or no session, or the disk is
+            full.
     """
-    beside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
@@ -217,27 +233,27 @@ def unzip(path: Path, folder: Path, *, on_bytes: OnBytes = lambda done, total: N
             _check_space(folder.parent, total, f"the files of {path.name}")
             done = 0
             for info, name in members:
-                target = beside / name
+                target = partial / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(info) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file, BLOCK_BYTES)
                 done += info.file_size
                 on_bytes(done, total)
-        beside.rename(folder)
+        partial.rename(folder)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        aside = path.with_name(f"{path.name}.damaged")
-        path.replace(aside)
+        damaged = path.with_name(f"{path.name}.damaged")
+        path.replace(damaged)
         raise UserError(
-            f"expected a sound zip at {path}, found damage ({error}); it is now {aside.name}, and "
-            "the same command fetches it again"
+            f"expected a sound zip at {path}, found damage ({error}); it is now {damaged.name}, "
+            "and the same command fetches it again"
         ) from None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """Files of the session, and their names in its folder."""
-    infos = [info for info in archive.infolist() if not info.is_dir() and not _leaving(info)]
+    """The files of the session, with their names relative to its folder."""
+    infos = [info for info in archive.infolist() if not info.is_dir() and not _added_by_macos(info)]
     for info in infos:
         name = PurePosixPath(info.filename.replace("\\", "/"))
         link = stat.S_ISLNK(info.external_attr >> 16)
@@ -246,17 +262,18 @@ def _members(archive: zipfile.ZipFile, path: Path) -> list[tuple[zipfile.ZipInfo
                 f"expected files of a recording in {path}, found {info.filename!r}, which would "
                 "land elsewhere: nothing was unzipped; delete the zip"
             )
-    tops = [i.filename.removesuffix(TIERS_FILE) for i in infos if i.filename.endswith(TIERS_FILE)]
-    if len(tops) != 1:
+    roots = [i.filename.removesuffix(TIERS_FILE) for i in infos if i.filename.endswith(TIERS_FILE)]
+    if len(roots) != 1:
         raise UserError(
-            f"expected one session (with {TIERS_FILE}) in {path}, found {len(tops)}; delete the zip"
+            f"expected one session (with {TIERS_FILE}) in {path}, found {len(roots)}; delete the "
+            "zip"
         )
-    inside = [info for info in infos if info.filename.startswith(tops[0])]
-    return [(info, PurePosixPath(info.filename.removeprefix(tops[0]))) for info in inside]
+    members = [info for info in infos if info.filename.startswith(roots[0])]
+    return [(info, PurePosixPath(info.filename.removeprefix(roots[0]))) for info in members]
 
 
-def _leaving(info: zipfile.ZipInfo) -> bool:
-    """Whether macOS left it there."""
+def _added_by_macos(info: zipfile.ZipInfo) -> bool:
+    """Whether macOS added this file to the zip."""
     parts = PurePosixPath(info.filename).parts
     return "__MACOSX" in parts or parts[-1] == ".DS_Store"
 
@@ -270,23 +287,27 @@ def _check_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
-# --- what there is ------------------------------------------------------------------------------
+# --- choosing mice ------------------------------------------------------------------------------
 
 
 def choose_mice(letters: str, server: str) -> list[Mouse]:
-    """The mice that letters such as "A,F" name.
+    """The mice of letters such as "A,F".
 
     Raises:
-        UserError: another letter, or none.
+        UserError: an unknown letter, or none.
+
+    Examples:
+        >>> [(mouse.letter, mouse.set) for mouse in choose_mice("a,F", SERVER)]
+        [('A', 'old'), ('F', 'new')]
     """
-    chosen = [letter.strip().upper() for letter in letters.split(",") if letter.strip()]
-    unknown = [letter for letter in chosen if letter not in protocol.SESSIONS]
-    if unknown or not chosen:
-        known = ", ".join(protocol.SESSIONS)
-        raise UserError(f"expected mice of {known}, got {', '.join(unknown) or 'none'}")
+    names = [letter.strip().upper() for letter in letters.split(",") if letter.strip()]
+    unknown = [letter for letter in names if letter not in protocol.SESSIONS]
+    if unknown or not names:
+        valid = ", ".join(protocol.SESSIONS)
+        raise UserError(f"expected mice of {valid}, got {', '.join(unknown) or 'none'}")
     return [
         Mouse(letter, session, f"{server}/{repository}/raw/master/{session}.zip")
-        for letter in dict.fromkeys(chosen)
+        for letter in dict.fromkeys(names)
         for session in [protocol.SESSIONS[letter]]
         for repository in [REPOSITORIES[letter not in protocol.NEW_MICE]]
     ]

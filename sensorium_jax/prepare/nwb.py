@@ -1,16 +1,17 @@
 """One NWB file (Neurodata Without Borders) as a recording.
 
-What is read, and what a file must hold:
+The file must hold
 
     an ImageSeries [frames H W] or [frames H W colours]   the film, grey levels 0 to 255
     a RoiResponseSeries [time ROIs]                       the responses
     the table ``trials``: start_time, stop_time, tier     see ``protocol.TIERS``
     TimeSeries [time], or [time 2] for the gaze           pupil size, running speed, pupil centre
 
-Each has its own clock; trials are put on the benchmark's grid of 30 Hz. A frame shows the image
-that was on the screen at its time; all else is interpolated linearly. Images are averaged over
-areas to 36 x 64 and rounded to grey levels. Behaviour that a file lacks is zero. ROIs lie at the
-columns x, y, z of their table, or at the centroid of their mask, or all at the origin.
+Each series has its own timestamps; trials are resampled to the benchmark's 30 Hz. A frame is the
+image that was on the screen at its time; responses and behaviour are interpolated linearly. Images
+are averaged over areas to 36 x 64 pixels and rounded to grey levels. Behaviour that a file lacks is
+zero. Positions of ROIs are the columns x, y, z of their table, or the centroids of their masks, or
+all at the origin.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ NEEDS = "reading NWB needs pynwb; install it with: pip install 'sensorium_jax[nw
 
 
 class Names(NamedTuple):
-    """Which objects of the file to read; None takes the only one of its kind."""
+    """Names of the objects of the file to read.
+
+    ``stimulus`` and ``response`` None: the only object of its kind; behaviour None: zeros.
+
+    Examples:
+        >>> Names(pupil_size="pupil_diameter").tier
+        'tier'
+    """
 
     stimulus: str | None = None
     response: str | None = None
@@ -42,7 +50,7 @@ class Names(NamedTuple):
 
 
 class NwbSession:
-    """A session in an NWB file; see ``recording.Recording``."""
+    """A session in an NWB file, as a ``recording.Recording``."""
 
     simulated = False
 
@@ -65,43 +73,44 @@ class NwbSession:
         """One trial, by its row of the trial table.
 
         Raises:
-            UserError: it lasts beyond the film, the responses or the behaviour, or they have holes.
+            UserError: it lasts beyond the film, the responses or the behaviour, or one of these is
+                not finite.
         """
         seconds = self._stop[number] - self._start[number]
         frames = int(np.floor(seconds * protocol.FRAME_RATE_HZ + 1e-6))
-        at = self._start[number] + np.arange(frames) / protocol.FRAME_RATE_HZ
-        where = f"trial {number} of {self.source}"
+        times = self._start[number] + np.arange(frames) / protocol.FRAME_RATE_HZ
+        label = f"trial {number} of {self.source}"
         if not frames:
-            raise UserError(f"expected frames in {where}, found {seconds:g} s; correct its times")
+            raise UserError(f"expected frames in {label}, found {seconds:g} s; correct its times")
         size, speed, gaze = (
-            np.zeros((frames, 1 + (i == 2))) if series is None else _at(series, at, where)
+            np.zeros((frames, 1 + (i == 2))) if series is None else _sample(series, times, label)
             for i, series in enumerate(self._behavior)
         )
         trial = Trial(
-            video=_images(self._film, at, where),
+            video=_images(self._film, times, label),
             behavior=np.concatenate([size, speed], axis=1),
             pupil_center=gaze,
-            response=_at(self._response, at, where),
+            response=_sample(self._response, times, label),
         )
         for name, x in trial._asdict().items():
             if not np.isfinite(x).all():
                 raise UserError(
-                    f"expected numbers in the {name} of {where}, found NaN or infinity; give it "
+                    f"expected numbers in the {name} of {label}, found NaN or infinity; give it "
                     f"the tier {protocol.MISSING!r} to leave it out"
                 )
         labelled = bool(trial.response.any())
-        return RawTrial(Trial(*(_stored(x) for x in trial)), labelled)
+        return RawTrial(Trial(*(_to_stored_dtype(x) for x in trial)), labelled)
 
     def read_rate(self, number: int, frames: int) -> np.ndarray:
-        """Only simulated mice have one."""
+        """Not implemented: only simulated mice have a true rate."""
         raise NotImplementedError
 
     def released(self) -> dict[str, np.ndarray]:
-        """NWB files bring no statistics."""
+        """{}: NWB files have no released statistics."""
         return {}
 
     def types(self) -> dict[str, str]:
-        """Type of the recorded numbers of every field."""
+        """Recorded dtype of every field."""
         behavior = {str(s.data.dtype) for s in self._behavior if s is not None}
         return {
             "video": str(self._film.data.dtype),
@@ -111,19 +120,19 @@ class NwbSession:
         }
 
     def notes(self) -> list[str]:
-        """What the file lacks, and what was put in its place."""
-        said = []
+        """Remarks on what the file lacks, and what is used instead."""
+        notes = []
         for series, what in zip(
             self._behavior, ("pupil size", "running speed", "pupil centre"), strict=True
         ):
             if series is None:
-                said.append(f"no {what} named: zeros")
+                notes.append(f"no {what} named: zeros")
         if not self.position_um.any():
-            said.append("no places of the ROIs: all at the origin")
-        return said
+            notes.append("no places of the ROIs: all at the origin")
+        return notes
 
     def _find(self, kind: str, name: str | None, what: str) -> Any:
-        """The series of a kind, by name, or the only one."""
+        """The series of a kind by name; None: the only series of that kind."""
         import pynwb
 
         kinds = {
@@ -131,18 +140,18 @@ class NwbSession:
             "RoiResponseSeries": pynwb.ophys.RoiResponseSeries,
             "TimeSeries": pynwb.TimeSeries,
         }
-        found = {o.name: o for o in self._file.objects.values() if isinstance(o, kinds[kind])}
-        if name is None and len(found) == 1:
-            return next(iter(found.values()))
-        there = ", ".join(sorted(found)) or "none"
+        series = {o.name: o for o in self._file.objects.values() if isinstance(o, kinds[kind])}
+        if name is None and len(series) == 1:
+            return next(iter(series.values()))
+        names = ", ".join(sorted(series)) or "none"
         if name is None:
             raise UserError(
-                f"expected one {kind} in {self.source}, found {len(found)} ({there}); "
-                + (f"name one with --{what}" if found else "it cannot be converted without")
+                f"expected one {kind} in {self.source}, found {len(series)} ({names}); "
+                + (f"name one with --{what}" if series else "it cannot be converted without")
             )
-        if name not in found:
-            raise UserError(f"no {kind} {name!r} in {self.source}; {hint(name, found)}")
-        return found[name]
+        if name not in series:
+            raise UserError(f"no {kind} {name!r} in {self.source}; {hint(name, series)}")
+        return series[name]
 
     def _check_shapes(self) -> None:
         film, response = self._film, self._response
@@ -152,9 +161,9 @@ class NwbSession:
                 "files; write them into the NWB file"
             )
         height, width = film.data.shape[1:3]
-        wanted = protocol.WIDTH / protocol.HEIGHT
-        off = abs(width / height / wanted - 1)
-        if height < protocol.HEIGHT or width < protocol.WIDTH or off > ASPECT_TOLERANCE:
+        aspect = protocol.WIDTH / protocol.HEIGHT
+        error = abs(width / height / aspect - 1)
+        if height < protocol.HEIGHT or width < protocol.WIDTH or error > ASPECT_TOLERANCE:
             raise UserError(
                 f"expected images of {protocol.HEIGHT} x {protocol.WIDTH} or more, at 9 : 16, in "
                 f"{film.name} of {self.source}, found {height} x {width}; crop or scale them"
@@ -173,7 +182,7 @@ class NwbSession:
                 )
 
     def _trials(self, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Start and end [n] in seconds, and tier, of every trial."""
+        """Start and end in seconds, and tier, of all n trials: [n] each."""
         table = self._file.trials
         if table is None or not len(table):
             raise UserError(f"expected a table of trials in {self.source}, found none")
@@ -199,7 +208,7 @@ class NwbSession:
         return np.asarray(self._response.rois.data[:])
 
     def _positions(self) -> np.ndarray:
-        """Places of the ROIs [N 3]."""
+        """Positions of the ROIs, x, y, z: [N 3]."""
         table, rows = self._rois(), self._roi_rows()
         if {"x", "y"} <= set(table.colnames):
             columns = [np.asarray(table[c][:], float)[rows] for c in ("x", "y")]
@@ -228,26 +237,28 @@ def _open(path: Path) -> Any:
 
 
 def _times(series: Any) -> np.ndarray:
-    """Seconds of every sample."""
+    """Time of every sample, in seconds."""
     if series.timestamps is not None:
         return np.asarray(series.timestamps[:], float)
     return (series.starting_time or 0.0) + np.arange(len(series.data)) / series.rate
 
 
-def _inside(times: np.ndarray, at: np.ndarray, *, name: str, where: str) -> None:
-    step = np.median(np.diff(times[:100])) if len(times) > 1 else 0
-    if at[0] < times[0] - 1e-6 or at[-1] > times[-1] + step:
+def _check_span(sampled: np.ndarray, times: np.ndarray, *, name: str, trial: str) -> None:
+    """Raise ``UserError`` unless a series, sampled at times in seconds, covers a trial's times."""
+    step = np.median(np.diff(sampled[:100])) if len(sampled) > 1 else 0
+    if times[0] < sampled[0] - 1e-6 or times[-1] > sampled[-1] + step:
         raise UserError(
-            f"expected {name} to last from {at[0]:.2f} to {at[-1]:.2f} s for {where}, found "
-            f"{times[0]:.2f} to {times[-1]:.2f} s; give that trial the tier {protocol.MISSING!r}"
+            f"expected {name} to last from {times[0]:.2f} to {times[-1]:.2f} s for {trial}, found "
+            f"{sampled[0]:.2f} to {sampled[-1]:.2f} s; give that trial the tier "
+            f"{protocol.MISSING!r}"
         )
 
 
-def _images(series: Any, at: np.ndarray, where: str) -> np.ndarray:
-    """What was on the screen at some times: [T 36 64]."""
-    times = _times(series)
-    _inside(times, at, name=series.name, where=where)
-    index = np.searchsorted(times, at + 1e-6, side="right") - 1
+def _images(series: Any, times: np.ndarray, trial: str) -> np.ndarray:
+    """The images on the screen at times [T] in seconds: [T 36 64]."""
+    sampled = _times(series)
+    _check_span(sampled, times, name=series.name, trial=trial)
+    index = np.searchsorted(sampled, times + 1e-6, side="right") - 1
     first = max(int(index[0]), 0)
     images = np.asarray(series.data[first : int(index[-1]) + 1], np.float32)
     if images.ndim == 4:
@@ -258,19 +269,20 @@ def _images(series: Any, at: np.ndarray, where: str) -> np.ndarray:
     return images[np.maximum(index, 0) - first]
 
 
-def _at(series: Any, at: np.ndarray, where: str) -> np.ndarray:
-    """A series at some times, linearly between its samples: [T values]."""
-    times = _times(series)
-    _inside(times, at, name=series.name, where=where)
-    right = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
+def _sample(series: Any, times: np.ndarray, trial: str) -> np.ndarray:
+    """A series at times [T] in seconds, interpolated linearly: [T values]."""
+    sampled = _times(series)
+    _check_span(sampled, times, name=series.name, trial=trial)
+    right = np.clip(np.searchsorted(sampled, times), 1, len(sampled) - 1)
     first, last = int(right[0]) - 1, int(right[-1]) + 1
     samples = np.asarray(series.data[first:last], float).reshape(last - first, -1)
     left = right - 1
-    share = np.clip((at - times[left]) / (times[right] - times[left]), 0, 1)[:, None]
+    share = np.clip((times - sampled[left]) / (sampled[right] - sampled[left]), 0, 1)[:, None]
     return (1 - share) * samples[left - first] + share * samples[right - first]
 
 
-def _stored(x: np.ndarray) -> np.ndarray:
+def _to_stored_dtype(x: np.ndarray) -> np.ndarray:
+    """Grey levels as uint8, other arrays as float32."""
     x = np.ascontiguousarray(x, np.float32)
     grey = x.ndim == 3 and (x == np.clip(np.rint(x), 0, 255)).all()
     return x.astype(np.uint8) if grey else x

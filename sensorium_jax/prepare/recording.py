@@ -1,6 +1,6 @@
-"""What a recording is to this package, and the one pass over its trials that gathers all else.
+"""The interface of a recording, and a pass over its trials.
 
-A recording is anything with the members of ``Recording``: a session folder or zip of the release
+A recording is any object with the members of ``Recording``: a session folder or zip of the release
 (``raw.py``), an NWB file (``nwb.py``), a session of a store (``stored.py``).
 """
 
@@ -18,9 +18,9 @@ from sensorium_jax.data.format import Trial
 from sensorium_jax.errors import UserError
 from sensorium_jax.prepare import labels
 
-READERS = 2  # threads; tensorstore compresses in others
-TRIALS_AHEAD = 4  # in memory at once, at most: some 40 MB each for a mouse of the release
-OnTrial = Callable[[str, int, int], None]  # session, trials done, trials in all
+READERS = 2  # threads; tensorstore compresses in threads of its own
+TRIALS_AHEAD = 4  # most trials in memory: some 40 MB each for a mouse of the release
+OnTrial = Callable[[str, int, int], None]  # session, number of trials done, total
 
 
 class RawTrial(NamedTuple):
@@ -32,7 +32,7 @@ class RawTrial(NamedTuple):
 
 
 class Recording(Protocol):
-    """One session, before or after conversion."""
+    """One session, before or after conversion into a store."""
 
     name: str
     source: Path
@@ -44,20 +44,20 @@ class Recording(Protocol):
     frames: int  # of the longest trial, padding included
 
     def read(self, number: int) -> RawTrial:
-        """One trial; ``UserError`` if it is damaged or odd."""
+        """One trial, by file number; ``UserError`` if it is damaged or malformed."""
 
     def read_rate(self, number: int, frames: int) -> np.ndarray:
         """The true rate of a simulated mouse: [T N]."""
 
     def released(self) -> dict[str, np.ndarray]:
-        """Statistics that came with it: "<field>_{mean,std}" -> [T ...]; {} if none did."""
+        """Statistics of the recording: "<field>_{mean,std}" -> [T ...]; {} if it has none."""
 
     def types(self) -> dict[str, str]:
-        """Type of the numbers of every field of ``Trial``, as they lie on the disk."""
+        """Dtype on disk of every field of ``Trial``."""
 
 
-class SeenTrial(NamedTuple):
-    """A trial, and what its film shows."""
+class ClassifiedTrial(NamedTuple):
+    """A trial with the stimulus family and the stills of its film."""
 
     number: int
     trial: Trial
@@ -67,34 +67,39 @@ class SeenTrial(NamedTuple):
     stills: np.ndarray  # uint8 [16 H W]
 
 
-def trials(recording: Recording, numbers: Iterable[int]) -> Iterator[SeenTrial]:
-    """Trials in order, a few read ahead by threads; raises the ``UserError`` of an odd one."""
+def trials(recording: Recording, numbers: Iterable[int]) -> Iterator[ClassifiedTrial]:
+    """Trials in order of ``numbers``, a few read ahead by threads.
+
+    Raises:
+        UserError: a trial is damaged or malformed.
+    """
     for outcome in outcomes(recording, numbers):
         if isinstance(outcome, UserError):
             raise outcome
         yield outcome
 
 
-def outcomes(recording: Recording, numbers: Iterable[int]) -> Iterator[SeenTrial | UserError]:
-    """As ``trials``, but an odd trial yields its error, and the next ones follow."""
+def outcomes(recording: Recording, numbers: Iterable[int]) -> Iterator[ClassifiedTrial | UserError]:
+    """``trials`` that yields the error of a damaged trial, and continues with the next."""
 
-    def see(number: int) -> SeenTrial | UserError:
+    def read(number: int) -> ClassifiedTrial | UserError:
         try:
             trial, labelled, sha256 = recording.read(number)
         except UserError as error:
             return error
         family = labels.family(trial.video, tier=str(recording.tiers[number]))
-        return SeenTrial(number, trial, labelled, sha256, family, labels.stills(trial.video))
+        stills = labels.stills(trial.video)
+        return ClassifiedTrial(number, trial, labelled, sha256, family, stills)
 
     pending: deque = deque()
     with ThreadPoolExecutor(READERS) as readers:
         try:
             for number in numbers:
-                pending.append(readers.submit(see, int(number)))
+                pending.append(readers.submit(read, int(number)))
                 if len(pending) == TRIALS_AHEAD:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-        finally:  # an error or a Ctrl-C does not wait for what was to be read
+        finally:  # after an error or a Ctrl-C, do not wait for trials that are not yet read
             for future in pending:
                 future.cancel()

@@ -1,8 +1,9 @@
-"""What the ten mice of the release are known to hold, trial by trial: ``release.csv``.
+"""The published trial tables of the ten mice of the release: ``release.csv``.
 
-One row for each of the 7,145 trial files, by file number: tier, stimulus family, clip (equal ids
-are the same film, within and across mice) and valid frames. Derived from the public trial metadata
-of anaflom/sensorium (CC0-1.0). Neuron counts and array lengths: the same, and lRomul/sensorium.
+One row for each of the 7,145 trial files, by file number: tier, stimulus family, clip (trials of
+the same film have the same id, within and across mice) and valid frames. Derived from the public
+trial metadata of anaflom/sensorium (CC0-1.0). Neuron counts and array lengths: the same source, and
+lRomul/sensorium.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ _SIZES = {
     "J": (8122, 414),
 }
 
-# Recorded past their stimulus' end, which sets the array length of their mice: leave them out.
+# File numbers of trials that were recorded past the end of their stimulus, by mouse: never stored.
+# They determine the array length of their mice.
 CORRUPT = {"D": 668, "J": 156}
 
 
 class Mouse(NamedTuple):
     """One mouse of the release."""
 
-    letter: str
+    letter: str  # A to J, see ``protocol.SESSIONS``
     session: str  # name of its folder
     neurons: int
     frames: int  # length of the time axis of every array, NaN tails included
@@ -48,16 +50,31 @@ class Mouse(NamedTuple):
 
 @functools.cache
 def mice() -> dict[str, Mouse]:
-    """The ten mice, by letter."""
+    """The ten mice, by letter.
+
+    Examples:
+        >>> "".join(mice()), mice()["A"].neurons
+        ('ABCDEFGHIJ', 7440)
+        >>> trials = mice()["A"].trials
+        >>> len(set(trials.clip[trials.tier == "oracle"]))
+        6
+    """
     with (Path(__file__).parent / "release.csv").open() as file:
         rows = list(csv.DictReader(file))
     return {letter: _mouse(letter, [r for r in rows if r["mouse"] == letter]) for letter in _SIZES}
 
 
-def known(session: str) -> Mouse | None:
-    """The mouse that a session's name stands for, by all before "-Video-"; None for another."""
-    start = session.partition("-Video-")[0]
-    return next((m for m in mice().values() if m.session.startswith(f"{start}-Video-")), None)
+def find_mouse(session: str) -> Mouse | None:
+    """The mouse of the release with this session name, by the part before "-Video-"; else None.
+
+    Examples:
+        >>> find_mouse("dynamic29515-10-12-Video-simulated").letter
+        'F'
+        >>> print(find_mouse("another"))
+        None
+    """
+    prefix = session.partition("-Video-")[0]
+    return next((m for m in mice().values() if m.session.startswith(f"{prefix}-Video-")), None)
 
 
 def _mouse(letter: str, rows: list[dict[str, str]]) -> Mouse:

@@ -1,4 +1,4 @@
-"""A session of a store, as a recording: what was written, read back."""
+"""A session of a store, as a recording that can be examined."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sensorium_jax.prepare.recording import RawTrial
 
 
 class StoredSession:
-    """A session of a store, as a recording."""
+    """A session of a store, as a ``recording.Recording``."""
 
     def __init__(self, session: Session):
         self.session = session
@@ -25,7 +25,7 @@ class StoredSession:
         self.frames = session.frames
 
     def read(self, number: int) -> RawTrial:
-        """One trial; ``UserError`` if its checksums are wrong."""
+        """One trial, by file number; ``UserError`` if its checksums are wrong."""
         row = self._row[number]
         try:
             trial = self.session.read(row, 0, int(self.session.trials.frames[row]))
@@ -50,5 +50,5 @@ class StoredSession:
         return {name: self.session.load(f"released/{name}") for name in names}
 
     def types(self) -> dict[str, str]:
-        """Type of the stored numbers of every field."""
+        """Stored dtype of every field."""
         return {field: self.session.dtype(field) for field in Trial._fields}

@@ -196,7 +196,9 @@ def load_run(
         jax.random.key(0),
     )
     like = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.replicated(mesh)),
+        lambda x: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, sharding=parallel.replicated_sharding(mesh)
+        ),
         like,
     )
     return Run(experiment, recordings, Checkpoints(workdir).restore_best(like), mesh)

@@ -61,7 +61,7 @@ def complete(
     )
     mesh = _mesh(experiment, devices)
     console.print(_setting(recordings, mesh))
-    parallel.in_turn(functools.partial(claim, workdir, experiment, recordings))
+    parallel.first_process_first(functools.partial(claim, workdir, experiment, recordings))
     console.print(f"Results go to {workdir}")
     run_training = train if experiment.members == 1 else train_ensemble
     run_training(experiment, workdir, recordings, mesh=mesh, console=console, on_score=on_score)
@@ -86,7 +86,7 @@ def default_store(console: Console, *, modulated: bool = True) -> Path:
     with bars(console, transient=True) as on_progress:
         say = functools.partial(console.print, highlight=False)
         make = functools.partial(demo_store, modulated=modulated, on_progress=on_progress, say=say)
-        return parallel.in_turn(make)
+        return parallel.first_process_first(make)
 
 
 def _mesh(experiment: Experiment, devices: int | None) -> Mesh:

@@ -32,6 +32,6 @@ def train_ensemble(
     """
     members, workdirs = members_of(experiment), member_workdirs(workdir, experiment)
     for member, folder in zip(members, workdirs, strict=True):
-        parallel.in_turn(functools.partial(claim, folder, member, recordings))
+        parallel.first_process_first(functools.partial(claim, folder, member, recordings))
     options = {"mesh": mesh, "console": console, "together": together, "on_score": on_score}
     train_members(members, workdirs, recordings, **options)

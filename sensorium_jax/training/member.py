@@ -108,7 +108,7 @@ class Member:
     def next_batch(self) -> Batch:
         """The next batch on the devices; remembers where it stood before."""
         self.position = self.batches.get_state()
-        return parallel.shard_batch(next(self.batches), self.programs.mesh, own=True)
+        return parallel.shard_batch(next(self.batches), self.programs.mesh, process_local=True)
 
     def end_epoch(self, metrics: Metrics) -> Epoch:
         """Score the oracle tier, keep what is best, and decide how to go on."""

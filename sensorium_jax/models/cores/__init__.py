@@ -1,9 +1,9 @@
-"""Cores: what all neurons of all mice share, from video to feature maps.
+"""Cores: from video to feature maps, with weights that all neurons of all mice share.
 
 A core is a ``flax.linen`` module ``(video [B T H W], behavior [B T 2], pupil_center [B T 2], *,
 train) -> features [B T' h w F]`` on normalised inputs, with ``warmup_frames = T - T'`` (frames
-are dropped at the start, never at the end) and ``penalty(weights) -> []``. Output ``t`` sees no
-input after ``t``.
+are dropped at the start, never at the end) and ``penalty(weights) -> []``. Features of frame ``t``
+depend on no later frame.
 """
 
 from sensorium_jax.models.cores.equivariant import RotationEquivariant

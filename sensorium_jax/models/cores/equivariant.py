@@ -10,14 +10,20 @@ from sensorium_jax.models.cores.stacked import Stacked2D
 class RotationEquivariant(Stacked2D):
     """Steerable 2D convolutions over single frames (Ecker et al. 2019), optionally recurrent.
 
-    Every filter exists in ``rotations`` orientations, so that a feature found at one angle is
-    found at all; a layer has ``channels * rotations`` maps. Kernels are square and not dilated.
-    The published GRU baseline (starter kit, ``benchmarks_training.ipynb``) is this core with
-    ``recurrence=ConvGRU(kernel=9)``; without recurrence it sees one frame at a time.
+    A layer applies each of its ``channels`` filters in ``rotations`` orientations, and so has
+    ``channels * rotations`` maps. Kernels are square and not dilated. The published GRU baseline
+    (starter kit, ``benchmarks_training.ipynb``) is this core with ``recurrence=ConvGRU(kernel=9)``;
+    without recurrence features depend on one frame.
 
     Attributes, besides those of ``LayeredCore`` and ``Stacked2D``:
         rotations: number of equally spaced orientations.
+
+    Examples:
+        >>> RotationEquivariant(channels=8, rotations=4).maps
+        32
+        >>> RotationEquivariant(basis="pixels", rotations=1).warmup_frames
+        0
     """
 
     rotations: int = 8
-    basis: Literal["hermite"] = "hermite"  # filters of pixels cannot be turned
+    basis: Literal["hermite"] = "hermite"  # free pixels have no exact rotation

@@ -1,4 +1,4 @@
-"""What the convolutional cores share: the loop over layers and the options of a layer."""
+"""Base class of the convolutional cores: the loop over layers and the options of a layer."""
 
 from __future__ import annotations
 
@@ -14,38 +14,51 @@ from sensorium_jax.models.nn.recurrent import ConvGRU
 from sensorium_jax.models.parts import Core
 from sensorium_jax.types import Array
 
-Sizes = int | tuple[int | tuple[int, int], ...]  # one for all layers, or one each
+Sizes = int | tuple[int | tuple[int, int], ...]  # one for all layers, or one per layer
 Paddings = str | tuple[str | int | tuple[int, int], ...]
 
 
 class LayeredCore(Core):
     """Layers of convolution, batch normalisation and nonlinearity, optionally recurrent.
 
-    Options of a layer are one value for all layers, or a tuple with one each, whose last value
-    serves the layers beyond it (with one layer, (9, 7) is 9). A convolution in front of batch
-    normalisation has no bias: it would change nothing.
+        x_{l+1} = f(norm_l(conv_l(x_l))),  x_0 = video and constant planes of behaviour
+
+    Options of a layer are one value for all layers, or a tuple with one value per layer; the last
+    value is repeated for further layers (with one layer, (9, 7) is 9). A convolution before batch
+    normalisation has no bias, which the normalisation would remove.
 
     Attributes:
         channels: feature maps.
         layers: number of layers.
         kernel: height and width of the kernels in pixels; (rows, columns) within the tuple.
-        stride: step of the convolution in pixels: 2 halves the map, and the work, on both axes.
+        stride: step of the convolution in pixels; 2 halves the map, and the cost, on both axes.
         dilation: pixels between neighbouring taps of a kernel.
-        padding: zeros around the map: "valid" none, "same" as many as keep the size for odd
-            kernels, or a number, or (rows, columns) within the tuple.
+        padding: zeros around the map: "valid" for none, "same" to keep the size with odd kernels,
+            or a number, or (rows, columns) within the tuple.
         batch_norm: normalise the maps of a layer.
         bias: offsets of a layer's maps.
         nonlinearity: "elu", "relu", "softplus" or "identity".
         elu_shift: (a, b) makes the nonlinearity f(x - a) + b.
         final_nonlinearity: apply it after the last layer too.
-        behavior: pupil size and running speed are two constant planes beside the video.
-        gaze: the pupil's x and y are two more.
+        behavior: pupil size and running speed are two constant planes of the first layer's input.
+        gaze: the pupil's x and y are two more planes.
         momentum: weight of the new batch in the running statistics of batch normalisation.
-        basis: what a kernel's parameters are: its "pixels", or coefficients of "hermite"
-            functions, smooth and windowed (square kernels, not dilated). Training in that basis
-            finds receptive fields in a fraction of the steps.
+        basis: the parameters of a kernel: its "pixels", or coefficients of "hermite" functions,
+            smooth and windowed (square kernels, not dilated). Training in the hermite basis finds
+            receptive fields in a fraction of the steps.
         smoothness: how the roughness of the first layer's filters is measured.
         recurrence: ``ConvGRU`` over the last layer's maps, or None.
+
+    Raises:
+        ValueError: an option that does not exist or does not fit the others.
+
+    Examples:
+        >>> from sensorium_jax.models.cores import Stacked2D
+        >>> Stacked2D(channels=(16, 32), layers=3).maps  # the last value is repeated
+        32
+        >>> Stacked2D(kernel=5, dilation=2, basis="hermite")
+        Traceback (most recent call last):
+        ValueError: expected square kernels without dilation in the hermite basis
     """
 
     channels: int | tuple[int, ...] = 8
@@ -66,7 +79,7 @@ class LayeredCore(Core):
     smoothness: Laplace = Laplace()
     recurrence: ConvGRU | None = None
 
-    rotations = 1  # maps that share the statistics and offsets of batch normalisation
+    rotations = 1  # maps that share statistics and offset in batch normalisation
     per_layer = ("channels", "kernel", "stride", "dilation", "padding", "batch_norm")
 
     def __post_init__(self):
@@ -76,9 +89,10 @@ class LayeredCore(Core):
         for layer in range(self.layers):
             self._padding(layer)
             for option in self.per_layer:
-                self._of(option, layer)
+                self._option(option, layer)
             rows, columns = self._kernel_size(layer)
-            if self.basis == "hermite" and (rows != columns or self._of("dilation", layer) != 1):
+            dilated = self._option("dilation", layer) != 1
+            if self.basis == "hermite" and (rows != columns or dilated):
                 raise ValueError("expected square kernels without dilation in the hermite basis")
         if self.basis not in ("pixels", "hermite"):
             raise ValueError(f"expected a basis of pixels or hermite, got {self.basis!r}")
@@ -88,11 +102,12 @@ class LayeredCore(Core):
     def __call__(self, video: Array, behavior: Array, pupil_center: Array, *, train: bool) -> Array:
         """[B T H W], [B T 2], [B T 2] -> [B T' h w F].
 
-        A video [B T H W C] is convolved as it is; an imported model is run that way.
+        A video may also be [B T H W C], as imported models have it.
         """
         x = video if video.ndim == 5 else video[..., None]
-        used = [p for p, use in ((behavior, self.behavior), (pupil_center, self.gaze)) if use]
-        planes = jnp.concatenate(used, -1) if used else None  # [B T P]
+        options = (behavior, self.behavior), (pupil_center, self.gaze)
+        signals = [signal for signal, enabled in options if enabled]
+        planes = jnp.concatenate(signals, -1) if signals else None  # [B T P]
         function = activations.activation(self.nonlinearity, self.elu_shift)
         for layer in range(self.layers):
             x = self._convolve(x, planes if layer == 0 else None, layer)
@@ -102,37 +117,37 @@ class LayeredCore(Core):
         return x if self.recurrence is None else self.recurrence(x)
 
     def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
-        """A layer's convolution of [B T h w C] maps beside constant planes [B T P]."""
+        """A layer's convolution of maps [B T h w C] and constant planes [B T P]."""
         raise NotImplementedError
 
     def _normalise(self, x: Array, layer: int, *, train: bool) -> Array:
-        """Batch normalisation, or just offsets."""
-        if self._of("batch_norm", layer):
+        """Batch normalisation, or else offsets."""
+        if self._option("batch_norm", layer):
             norm = BatchNorm(self.rotations, self.momentum, self.bias, name=f"norm{layer}")
             return norm(x, train=train)
         if not self.bias:
             return x
         shape = (x.shape[-1] // self.rotations,)
         bias = self.param(f"bias{layer}", nn.initializers.zeros, shape)
-        # In float32, so that the sum that is its gradient is float32 as well.
+        # In float32, so that the bias's gradient, a sum over the maps, is float32 too.
         return (x.astype(jnp.float32) + jnp.tile(bias, self.rotations)).astype(x.dtype)
 
     @property
     def memory_frames(self) -> int:
-        """Time is never padded: features depend on the frames that warm them up, and no others."""
+        """``warmup_frames``: time is never padded, so features depend on these past frames only."""
         return self.warmup_frames
 
     @classmethod
     def example(cls) -> LayeredCore:
-        """Two layers of few maps."""
+        """Two layers of two maps."""
         return cls(channels=2, layers=2, kernel=(5, 3))
 
     @property
     def maps(self) -> int:
-        """Feature maps of the last layer."""
-        return self._of("channels", self.layers - 1) * self.rotations
+        """Number of feature maps of the last layer, channels times rotations."""
+        return self._option("channels", self.layers - 1) * self.rotations
 
-    def _of(self, option: str, layer: int) -> Any:
+    def _option(self, option: str, layer: int) -> Any:
         """The value of an option in a layer."""
         value = getattr(self, option)
         if not isinstance(value, tuple):
@@ -143,11 +158,11 @@ class LayeredCore(Core):
 
     def _kernel_size(self, layer: int) -> tuple[int, int]:
         """Rows and columns of a layer's kernels."""
-        size = self._of("kernel", layer)
+        size = self._option("kernel", layer)
         return size if isinstance(size, tuple) else (size, size)
 
     def _padding(self, layer: int) -> conv.Padding:
-        padding, dilation = self._of("padding", layer), self._of("dilation", layer)
+        padding, dilation = self._option("padding", layer), self._option("dilation", layer)
         if padding == "valid":
             return conv.VALID
         if padding == "same":
@@ -157,24 +172,24 @@ class LayeredCore(Core):
             raise ValueError(f"expected a padding of 'valid', 'same' or numbers, got {padding!r}")
         return padding if isinstance(padding, tuple) else (padding, padding)
 
-    def _space(self, layer: int) -> dict[str, Any]:
-        """Options of a layer's convolution in space."""
+    def _space_options(self, layer: int) -> dict[str, Any]:
+        """Options of a layer's convolution over pixels."""
         return {
             "padding": self._padding(layer),
-            "stride": self._of("stride", layer),
-            "dilation": self._of("dilation", layer),
+            "stride": self._option("stride", layer),
+            "dilation": self._option("dilation", layer),
         }
 
     def _space_kernel(self, name: str, layer: int, c_in: int) -> Array:
-        """A layer's kernel over pixels, [K L c_in D], from the parameters called ``name``."""
-        size, channels = self._kernel_size(layer), self._of("channels", layer)
+        """A layer's kernel over pixels, [K L c_in D], of the parameter ``name``."""
+        size, channels = self._kernel_size(layer), self._option("channels", layer)
         if self.basis == "pixels":
             return self.param(name, nn.initializers.lecun_normal(), (*size, c_in, channels))
         shape = (len(hermite.modes(size[0])), c_in, channels)
         return self._pixels(self.param(name, hermite.smooth_normal(size[0]), shape), layer)
 
     def _pixels(self, kernel: Array, layer: int) -> Array:
-        """Parameters of a kernel in the core's basis as pixels: [K L C D], in all rotations."""
+        """The kernel in pixels [K L C D], in all rotations, of its parameters in the basis."""
         if self.basis == "pixels":
             return kernel
         return hermite.filters(
@@ -185,15 +200,20 @@ class LayeredCore(Core):
         )
 
     def _convolve_frames(self, x: Array, planes: Array | None, kernel: Array, layer: int) -> Array:
-        """Convolve every frame, [B T h w C] with kernel [K L C+P D]: [B T h' w' D]."""
+        """Convolve every frame: [B T h w C], [B T P], kernel [K L C+P D] -> [B T h' w' D]."""
         c = x.shape[-1]
-        y = conv.conv2d(x, kernel[:, :, :c], **self._space(layer))
+        y = conv.conv2d(x, kernel[:, :, :c], **self._space_options(layer))
         if planes is None:
             return y
-        options = self._space(layer)
+        options = self._space_options(layer)
         return y + conv.conv2d_constant(planes, kernel[:, :, c:], x.shape[2:4], **options)
 
 
 def inputs(x: Array, planes: Array | None) -> int:
-    """Channels of a convolution over maps [B T h w C] and planes [B T P]."""
+    """Input channels C + P of a convolution over maps [B T h w C] and planes [B T P].
+
+    Examples:
+        >>> inputs(jnp.zeros((1, 5, 36, 64, 1)), planes=jnp.zeros((1, 5, 2)))
+        3
+    """
     return x.shape[-1] + (0 if planes is None else planes.shape[-1])

@@ -1,1 +1,1 @@
-"""Layers and penalties that several cores and readouts share."""
+"""Layers and penalties of the cores and readouts."""

@@ -18,12 +18,18 @@ NAMES = tuple(_FUNCTIONS)
 
 
 def activation(name: str, shift: tuple[float, float] = (0.0, 0.0)) -> Callable[[Array], Array]:
-    """The function f(x - shift[0]) + shift[1], elementwise.
+    """The function y = f(x - shift[0]) + shift[1], elementwise.
 
     With "elu" it is neuralpredictors' ``AdaptiveELU``.
 
     Raises:
         ValueError: no nonlinearity of this name.
+
+    Examples:
+        >>> float(activation("elu", shift=(0.0, 1.0))(0.0))  # ELU(0) + 1
+        1.0
+        >>> float(activation("relu", shift=(1.0, 0.0))(3.0))
+        2.0
     """
     if name not in _FUNCTIONS:
         raise ValueError(f"expected a nonlinearity of {', '.join(NAMES)}, got {name!r}")

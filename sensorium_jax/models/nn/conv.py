@@ -1,14 +1,15 @@
-"""Two-dimensional convolution, lowered to what is fast on the device at hand.
+"""Convolutions of images and videos, with the fastest algorithm for each platform.
 
-XLA's own convolution is right for GPUs and TPUs. On CPUs its gradients are several times slower
-than a Fourier transform, one matrix product per frequency and the transform back, for large
-kernels; and than a sum of matrix products over shifted images, for small ones without padding
-(``benchmarks/convolution.py`` measures all three). What is compiled is decided when the program
-is lowered for a platform; values and gradients agree to float32 rounding.
+    y[i, j, d] = sum_klc kernel[k, l, c, d] x[i + k, j + l, c]
 
-Kernels are cast to the dtype of the images, which decides what is computed in.
+As everywhere in deep learning this is a cross-correlation: kernels are not flipped. Kernels are
+cast to the dtype of the images, in which the convolution is computed.
 
-As everywhere in deep learning, "convolution" is cross-correlation: kernels are not flipped.
+GPUs and TPUs use XLA's own convolution. On CPUs the gradients of XLA's convolution are slow. For
+large kernels a Fourier transform, one matrix product per frequency and the inverse transform are
+several times faster; for small kernels without padding a sum of matrix products over shifted images
+is (``benchmarks/convolution.py`` measures all three). The algorithm is chosen when the program is
+lowered for a platform; values and gradients agree to float32 rounding.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ VALID: Padding = (0, 0)
 LARGEST_SMALL = 3  # kernel size up to which the Fourier transform is slower on a CPU
 
 
-def same(size: int) -> Padding:
-    """The padding that keeps the image size for kernels of odd ``size`` (torch's ``size // 2``)."""
+def same_padding(size: int) -> Padding:
+    """The padding that keeps the image size for kernels of odd ``size`` (torch's ``size // 2``).
+
+    Examples:
+        >>> same_padding(5)
+        (2, 2)
+    """
     return (size // 2, size // 2)
 
 
@@ -38,29 +44,38 @@ def conv2d(
 ) -> Array:
     """Convolve images with a kernel.
 
+        y[i, j, d] = sum_klc kernel[k, l, c, d] x[i stride + k dilation, j stride + l dilation, c]
+
     Args:
         x: [... H W C] images.
         kernel: [K L C D].
-        padding: zeros at either end, of rows and of columns.
+        padding: zeros on either side, of rows and of columns.
         stride: step between outputs, on both axes.
         dilation: pixels between neighbouring taps of the kernel, on both axes.
 
     Returns:
         [... H' W' D] with H' = (H + 2 padding[0] - (K - 1) dilation - 1) // stride + 1, and W'
         alike.
+
+    Examples:
+        >>> conv2d(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 1)))[0, ..., 0].tolist()  # 3 x 3 x 2
+        [[18.0, 18.0], [18.0, 18.0]]
+        >>> strided = functools.partial(conv2d, stride=2)
+        >>> jax.eval_shape(strided, jnp.ones((36, 64, 1)), jnp.ones((9, 9, 1, 8))).shape
+        (14, 28, 8)
     """
     images, kernel = x.reshape(-1, *x.shape[-3:]), kernel.astype(x.dtype)
 
-    def on_cpu(x: Array, kernel: Array) -> Array:
-        kernel, pad = _dilated(kernel, dilation), padding
+    def cpu_form(x: Array, kernel: Array) -> Array:
+        kernel, pad = _dilate(kernel, dilation), padding
         if stride > 1:
             x, kernel, pad = _space_to_depth(x, kernel, padding=padding, stride=stride)
         return cpu_convolver(kernel, x.shape[1:3], padding=pad)(x)
 
-    def directly(x: Array, kernel: Array) -> Array:
+    def direct_form(x: Array, kernel: Array) -> Array:
         return _direct(x, kernel, padding=padding, stride=stride, dilation=dilation)
 
-    y = jax.lax.platform_dependent(images, kernel, cpu=on_cpu, default=directly)
+    y = jax.lax.platform_dependent(images, kernel, cpu=cpu_form, default=direct_form)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
@@ -73,28 +88,37 @@ def conv3d(
     dilation: int = 1,
     frame_dilation: int = 1,
 ) -> Array:
-    """Convolve films with a kernel over frames, rows and columns; time is never padded.
+    """Convolve videos with a kernel over frames, rows and columns; time is never padded.
+
+        y[t, i, j, d] = sum_fklc kernel[f, k, l, c, d] x[t + f, i + k, j + l, c]
+
+    without strides and dilations.
 
     Args:
-        x: [B T H W C] films.
+        x: [B T H W C] videos.
         kernel: [F K L C D].
-        padding: as in ``conv2d``, of space.
-        stride: as in ``conv2d``, of space.
-        dilation: as in ``conv2d``, of space.
+        padding: of rows and columns, as in ``conv2d``.
+        stride: of rows and columns, as in ``conv2d``.
+        dilation: of rows and columns, as in ``conv2d``.
         frame_dilation: frames between neighbouring taps.
 
     Returns:
         [B T' H' W' D] with T' = T - (F - 1) frame_dilation.
+
+    Examples:
+        >>> x, kernel = jnp.ones((1, 10, 6, 6, 1)), jnp.ones((4, 3, 3, 1, 2))
+        >>> jax.eval_shape(conv3d, x, kernel).shape  # 10 - 3 frames, 6 - 2 pixels
+        (1, 7, 4, 4, 2)
     """
     space = {"padding": padding, "stride": stride, "dilation": dilation}
     kernel = kernel.astype(x.dtype)
 
-    def as_images(x: Array, kernel: Array) -> Array:
+    def image_form(x: Array, kernel: Array) -> Array:
         stacked = windows(x, len(kernel), dilation=frame_dilation)  # [B T' H W F*C]
         flat = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], -1, kernel.shape[-1])
         return conv2d(stacked, flat, **space)
 
-    def directly(x: Array, kernel: Array) -> Array:
+    def direct_form(x: Array, kernel: Array) -> Array:
         return jax.lax.conv_general_dilated(
             x,
             kernel,
@@ -104,11 +128,13 @@ def conv3d(
             dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
         )
 
-    return jax.lax.platform_dependent(x, kernel, cpu=as_images, default=directly)
+    return jax.lax.platform_dependent(x, kernel, cpu=image_form, default=direct_form)
 
 
 def conv_time(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
     """Convolve every pixel's time course with a kernel.
+
+        y[t, d] = sum_fc kernel[f, c, d] x[t + f dilation, c]
 
     Args:
         x: [B T h w C].
@@ -117,12 +143,17 @@ def conv_time(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
 
     Returns:
         [B T' h w D] with T' = T - (F - 1) dilation.
+
+    Examples:
+        >>> x = jnp.arange(4.0).reshape(1, 4, 1, 1, 1)
+        >>> conv_time(x, jnp.array([-1.0, 1.0]).reshape(2, 1, 1)).ravel().tolist()
+        [1.0, 1.0, 1.0]
     """
     pixels = x.reshape(*x.shape[:2], -1, x.shape[-1])
     y = jax.lax.platform_dependent(
         pixels,
         kernel.astype(x.dtype),
-        cpu=functools.partial(_conv_time_on_cpu, dilation),
+        cpu=functools.partial(_cpu_conv_time, dilation),
         default=functools.partial(_conv_time, dilation),
     )
     return y.reshape(*y.shape[:2], *x.shape[2:4], -1)
@@ -141,12 +172,13 @@ def _conv_time(dilation: int, x: Array, kernel: Array) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _conv_time_on_cpu(dilation: int, x: Array, kernel: Array) -> Array:
-    """``_conv_time``, whose gradient of the kernel XLA's CPU backend would be slow at.
+def _cpu_conv_time(dilation: int, x: Array, kernel: Array) -> Array:
+    """``_conv_time`` with a kernel gradient that XLA's CPU backend computes fast.
 
-    It is the convolution over frames of one channel with one of the output's gradient, summed over
-    pixels and films: with channels for films, and pixels of all films for channels, XLA is five
-    times faster at it (``benchmarks/convolution.py``).
+        grad_kernel[f, c, d] = sum_btp x[b, t + f dilation, p, c] grad_y[b, t, p, d]
+
+    is a convolution over frames. With channels c as its batch and (b, p) as its channels XLA
+    computes it five times faster (``benchmarks/convolution.py``).
     """
     return _conv_time(dilation, x, kernel)
 
@@ -155,10 +187,10 @@ def _conv_time_forward(dilation: int, x: Array, kernel: Array) -> tuple[Array, t
     return _conv_time(dilation, x, kernel), (x, kernel)
 
 
-def _conv_time_backward(dilation: int, kept: tuple, gradient: Array) -> tuple[Array, Array]:
-    x, kernel = kept
-    (of_x,) = jax.linear_transpose(lambda x: _conv_time(dilation, x, kernel), x)(gradient)
-    of_kernel = jax.lax.conv_general_dilated(
+def _conv_time_backward(dilation: int, residuals: tuple, gradient: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
+    (grad_x,) = jax.linear_transpose(lambda x: _conv_time(dilation, x, kernel), x)(gradient)
+    grad_kernel = jax.lax.conv_general_dilated(
         jnp.transpose(x, (3, 1, 0, 2)).reshape(x.shape[3], x.shape[1], -1),  # [C T B*P]
         jnp.transpose(gradient, (1, 0, 2, 3)).reshape(gradient.shape[1], -1, gradient.shape[3]),
         (dilation,),
@@ -166,14 +198,19 @@ def _conv_time_backward(dilation: int, kept: tuple, gradient: Array) -> tuple[Ar
         dimension_numbers=("NHC", "HIO", "NHC"),
         preferred_element_type=jnp.float32,
     )  # [C F D]
-    return of_x, jnp.transpose(of_kernel, (1, 0, 2)).astype(kernel.dtype)
+    return grad_x, jnp.transpose(grad_kernel, (1, 0, 2)).astype(kernel.dtype)
 
 
-_conv_time_on_cpu.defvjp(_conv_time_forward, _conv_time_backward)
+_cpu_conv_time.defvjp(_conv_time_forward, _conv_time_backward)
 
 
 def windows(x: Array, taps: int, *, dilation: int = 1) -> Array:
-    """Every frame beside those before it, as channels: [B T ... C] -> [B T' ... taps*C]."""
+    """Sliding windows over frames, stacked as channels: [B T ... C] -> [B T' ... taps*C].
+
+    Examples:
+        >>> windows(jnp.arange(4.0).reshape(1, 4, 1), taps=2)[0].tolist()
+        [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
+    """
     frames = x.shape[1] - (taps - 1) * dilation
     return jnp.concatenate(
         [x[:, i * dilation : i * dilation + frames] for i in range(taps)], axis=-1
@@ -183,7 +220,9 @@ def windows(x: Array, taps: int, *, dilation: int = 1) -> Array:
 def conv2d_constant(
     planes: Array, kernel: Array, image_shape: tuple[int, int], **options: Padding | int
 ) -> Array:
-    """Convolve images that have one value everywhere, without making them.
+    """Convolve planes, images that have one value everywhere, without building them.
+
+        y[..., i, j, d] = sum_p planes[..., p] (kernel of plane p convolved with ones)[i, j, d]
 
     Args:
         planes: [... P] the value of each plane.
@@ -192,15 +231,22 @@ def conv2d_constant(
         **options: of ``conv2d``.
 
     Returns:
-        [... H' W' D]; constant in space but where zeros of the padding reach in.
+        [... H' W' D]; constant in space except where the padding's zeros overlap the kernel.
+
+    Examples:
+        >>> conv2d_constant(jnp.array([2.0]), jnp.ones((3, 3, 1, 1)), (4, 4))[..., 0].tolist()
+        [[18.0, 18.0], [18.0, 18.0]]
     """
     p = planes.shape[-1]
     ones = jnp.broadcast_to(jnp.eye(p, dtype=planes.dtype)[:, None, None], (p, *image_shape, p))
     return jnp.tensordot(planes, conv2d(ones, kernel, **options), 1)
 
 
-def on_platform(program: Callable, *arrays: Array, padding: Padding) -> Array:
-    """Lower ``program(*arrays, convolver=..., padding=...)`` with the device's own convolver."""
+def call_with_convolver(program: Callable, *arrays: Array, padding: Padding) -> Array:
+    """Call ``program(*arrays, convolver=..., padding=...)`` with the platform's fastest convolver.
+
+    A convolver takes (kernel, image_shape, padding=...) and returns a function of the images.
+    """
     return jax.lax.platform_dependent(
         *arrays,
         cpu=functools.partial(program, convolver=cpu_convolver, padding=padding),
@@ -209,8 +255,8 @@ def on_platform(program: Callable, *arrays: Array, padding: Padding) -> Array:
 
 
 def direct_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
-    """A function [N H W C] -> [N H' W' D] that leaves the choice of algorithm to XLA."""
-    del image_shape  # only the Fourier form must know it
+    """XLA's own convolution as a function [N H W C] -> [N H' W' D]."""
+    del image_shape  # the Fourier form needs it
     return lambda x: _direct(x, kernel, padding=padding)
 
 
@@ -228,42 +274,43 @@ def _direct(
 
 
 def cpu_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
-    """The fastest of the three forms on a CPU: a function [N H W C] -> [N H' W' D]."""
+    """The fastest form on a CPU as a function [N H W C] -> [N H' W' D]."""
     if max(kernel.shape[:2]) > LARGEST_SMALL:
         convolver = fourier_convolver
-    else:  # XLA is slow at the gradients of small kernels only where they are not padded
+    else:  # XLA's gradients of small kernels are slow without padding only
         convolver = shifted_convolver if padding == VALID else direct_convolver
     return convolver(kernel, image_shape, padding=padding)
 
 
 def shifted_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
-    """A function [N H W C] -> [N H' W' D]: one matrix product per row of the kernel.
+    """One matrix product per row of the kernel, as a function [N H W C] -> [N H' W' D].
 
-    The shifts along the width stand side by side as channels.
+    The shifts along the width are stacked as channels.
     """
     k, l, c, d = kernel.shape
     rows, columns = _output_shape(image_shape, kernel, padding)
 
     def convolve(x: Array) -> Array:
-        x = _padded(x, padding)
-        wide = jnp.concatenate([x[:, :, j : j + columns] for j in range(l)], axis=-1)
-        return sum(wide[:, i : i + rows] @ kernel[i].reshape(l * c, d) for i in range(k))
+        x = _pad(x, padding)
+        shifts = jnp.concatenate([x[:, :, j : j + columns] for j in range(l)], axis=-1)
+        return sum(shifts[:, i : i + rows] @ kernel[i].reshape(l * c, d) for i in range(k))
 
     return convolve
 
 
 def fourier_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: Padding) -> Callable:
-    """A function [N H W C] -> [N H' W' D]; the kernel is transformed once, here.
+    """Convolution by Fourier transforms, as a function [N H W C] -> [N H' W' D].
 
-    The product of two transforms is a circular convolution. It needs the padding's zeros once
-    only: those after the last row also precede the first.
+    The kernel is transformed once, before the function is returned. The product of two transforms
+    is a circular convolution, so one band of zeros pads both sides: the zeros after the last row
+    also precede the first.
     """
     taps = kernel.shape[:2]
     out = _output_shape(image_shape, kernel, padding)
     size = tuple(
         max(n + p, k, o) for n, p, k, o in zip(image_shape, padding, taps, out, strict=True)
     )
-    # In lower precision only the result is rounded.
+    # Float32 throughout; a result in lower precision is rounded once, at the end.
     kernel = jnp.transpose(kernel, (1, 0, 2, 3)).astype(jnp.float32)
     parts = fourier.parts(kernel, size, origin=padding)  # [F C D] each
 
@@ -286,7 +333,7 @@ def _space_to_depth(
     k_blocks, l_blocks = -(-k // stride), -(-l // stride)
     rows, columns = (steps[0] + k_blocks) * stride, (steps[1] + l_blocks) * stride
 
-    x = _padded(x, padding)
+    x = _pad(x, padding)
     x = jnp.pad(
         x, ((0, 0), (0, max(0, rows - x.shape[1])), (0, max(0, columns - x.shape[2])), (0, 0))
     )[:, :rows, :columns]
@@ -307,11 +354,13 @@ def _output_shape(image_shape: tuple[int, int], kernel: Array, padding: Padding)
     return [n + 2 * p - k + 1 for n, p, k in zip(image_shape, padding, taps, strict=True)]
 
 
-def _padded(x: Array, padding: Padding) -> Array:
+def _pad(x: Array, padding: Padding) -> Array:
     return jnp.pad(x, ((0, 0), *((p, p) for p in padding), (0, 0)))
 
 
-def _dilated(kernel: Array, dilation: int) -> Array:
+def _dilate(kernel: Array, dilation: int) -> Array:
     """A kernel with zeros between its taps: [K L C D] -> [(K - 1) dilation + 1 ... C D]."""
-    between = (0, 0, dilation - 1)
-    return jax.lax.pad(kernel, jnp.zeros((), kernel.dtype), (between, between, (0,) * 3, (0,) * 3))
+    interior = (0, 0, dilation - 1)
+    no_padding = (0, 0, 0)
+    config = (interior, interior, no_padding, no_padding)
+    return jax.lax.pad(kernel, jnp.zeros((), kernel.dtype), config)

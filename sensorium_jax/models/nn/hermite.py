@@ -1,12 +1,13 @@
 """Steerable filters: two-dimensional Hermite functions and their rotations.
 
-A filter of size K is a sum of the K (K + 1) / 2 Hermite functions of order below K. In polar
-form (Victor, Mechler, Repucci, Purpura & Sharpee 2006, "Responses of V1 neurons to
-two-dimensional Hermite functions", J. Neurophysiol., eq. 3) the function of order n = m + 2 v is
+The Hermite function of order n = m + 2 v is, in polar form (Victor, Mechler, Repucci, Purpura &
+Sharpee 2006, "Responses of V1 neurons to two-dimensional Hermite functions", J. Neurophysiol.,
+eq. 3),
 
     (-1)^v r^m L_v^m(r^2) exp(-r^2 / 2) {cos, sin}(m theta),
 
-so that turning it by an angle only mixes its cosine and sine parts. Ecker et al. 2019 ("A
+so that a rotation only mixes its cosine and sine parts. A filter of size K is a weighted sum of the
+K (K + 1) / 2 Hermite functions of order below K. Ecker et al. 2019 ("A
 rotation-equivariant convolutional neural network model of primary visual cortex", ICLR) build
 the core of the benchmark's GRU baseline from them.
 """
@@ -25,7 +26,7 @@ from scipy.special import genlaguerre
 
 from sensorium_jax.types import Array
 
-OVERSAMPLING = 2  # filters are drawn at twice the resolution, then summed 2 x 2 (Ecker 2019, code)
+OVERSAMPLING = 2  # filters are sampled twice as finely, then summed 2 x 2 (Ecker 2019, code)
 
 
 class Mode(NamedTuple):
@@ -37,7 +38,14 @@ class Mode(NamedTuple):
 
 
 def modes(size: int) -> list[Mode]:
-    """The K (K + 1) / 2 modes of order m + 2 v below ``size``, in order of m + 2 v, then m."""
+    """The K (K + 1) / 2 modes of order m + 2 v below ``size``, sorted by m + 2 v, then m.
+
+    Examples:
+        >>> modes(2)
+        [Mode(m=0, v=0, part='cos'), Mode(m=1, v=0, part='cos'), Mode(m=1, v=0, part='sin')]
+        >>> len(modes(9))
+        45
+    """
     return [
         Mode(m, (order - m) // 2, part)
         for order in range(size)
@@ -50,8 +58,12 @@ def smooth_normal(size: int) -> Callable:
     """An initialiser of coefficients [modes C_in C_out] that prefers smooth filters.
 
     A mode of order n has a standard deviation proportional to 1 / (1 + n), so that filters start
-    with the scale of natural images' structure instead of white noise; an output's variance is
-    about that of an input.
+    with the spatial scale of natural images instead of white noise; an output's variance is about
+    that of an input.
+
+    Examples:
+        >>> smooth_normal(9)(jax.random.key(0), (45, 1, 8)).shape
+        (45, 1, 8)
     """
 
     def init(key: Array, shape: tuple[int, int, int], dtype=jnp.float32) -> Array:
@@ -62,14 +74,27 @@ def smooth_normal(size: int) -> Callable:
 
 
 def smooth_std(size: int) -> np.ndarray:
-    """Standard deviations of a smooth random filter's coefficients, of unit norm: [modes]."""
+    """Standard deviations of a smooth random filter's coefficients, of unit norm: [modes].
+
+    Examples:
+        >>> std = smooth_std(2)
+        >>> (std[0] / std).tolist()  # orders 0, 1 and 1
+        [1.0, 2.0, 2.0]
+    """
     std = np.array([1 / (1 + m + 2 * v) for m, v, _ in modes(size)], np.float32)
     return std / np.linalg.norm(std)
 
 
 @functools.lru_cache
 def basis(size: int) -> np.ndarray:
-    """Hermite functions at 2K x 2K points, sqrt(2 / K) apart: [modes 2K 2K], each of unit norm."""
+    """Hermite functions at 2K x 2K points, sqrt(2 / K) apart: [modes 2K 2K], each of unit norm.
+
+    Examples:
+        >>> basis(9).shape
+        (45, 18, 18)
+        >>> float((basis(9)[0] ** 2).sum().round(4))
+        1.0
+    """
     points = OVERSAMPLING * size
     axis = (np.arange(points) - (points - 1) / 2) * math.sqrt(2 / size)
     x, y = axis[None, :], axis[:, None]  # y runs down, with the rows
@@ -87,14 +112,20 @@ def basis(size: int) -> np.ndarray:
 
 @functools.lru_cache
 def rotations(size: int, n: int) -> np.ndarray:
-    """The ``n`` matrices that turn coefficients by 2 pi k / n: [n modes modes]."""
+    """The ``n`` matrices that rotate coefficients by 2 pi k / n: [n modes modes].
+
+    Examples:
+        >>> half_turn = rotations(2, 2)[1]
+        >>> np.diag(half_turn).tolist()  # order 0 stays, order 1 changes its sign
+        [1.0, -1.0, -1.0]
+    """
     labels = modes(size)
     matrices = np.zeros((n, len(labels), len(labels)), np.float32)
     for k in range(n):
         for i, (m, _, part) in enumerate(labels):
             angle = 2 * math.pi * k * m / n
             matrices[k, i, i] = math.cos(angle)
-            if part == "cos" and m > 0:  # its sine partner stands next to it
+            if part == "cos" and m > 0:  # the sine part of the same order is at i + 1
                 matrices[k, i, i + 1] = math.sin(angle)
                 matrices[k, i + 1, i] = -math.sin(angle)
     return matrices
@@ -104,6 +135,8 @@ def filters(
     coefficients: Array, *, size: int, n_rotations: int = 1, roll_inputs: bool = False
 ) -> Array:
     """All rotations of steerable filters.
+
+        filter_k = sum_n basis_n (R_k coefficients)_n,  R_k the rotation by 2 pi k / R
 
     Args:
         coefficients: [modes C_in C_out], C_out features.
@@ -115,14 +148,19 @@ def filters(
 
     Returns:
         [K K C_in R*C_out], output channel = rotation * C_out + feature.
+
+    Examples:
+        >>> coefficients = jnp.ones((len(modes(5)), 1, 3))
+        >>> filters(coefficients, size=5, n_rotations=4).shape
+        (5, 5, 1, 12)
     """
     _, c_in, c_out = coefficients.shape
-    turned = jnp.einsum("kmn,nio->kmio", rotations(size, n_rotations), coefficients)
-    fine = jnp.einsum("mhw,kmio->khwio", basis(size), turned)
-    coarse = fine.reshape(n_rotations, size, OVERSAMPLING, size, OVERSAMPLING, c_in, c_out)
-    coarse = coarse.sum((2, 4))  # [R K K C_in C_out]
+    rotated = jnp.einsum("kmn,nio->kmio", rotations(size, n_rotations), coefficients)
+    points = jnp.einsum("mhw,kmio->khwio", basis(size), rotated)  # [R 2K 2K C_in C_out]
+    pixels = points.reshape(n_rotations, size, OVERSAMPLING, size, OVERSAMPLING, c_in, c_out)
+    pixels = pixels.sum((2, 4))  # [R K K C_in C_out]
     if roll_inputs:
         step = c_in // n_rotations
-        coarse = jnp.stack([jnp.roll(f, k * step, axis=2) for k, f in enumerate(coarse)])
-    kernel = jnp.moveaxis(coarse, 0, 3).reshape(size, size, c_in, n_rotations * c_out)
+        pixels = jnp.stack([jnp.roll(f, k * step, axis=2) for k, f in enumerate(pixels)])
+    kernel = jnp.moveaxis(pixels, 0, 3).reshape(size, size, c_in, n_rotations * c_out)
     return kernel.astype(coefficients.dtype)  # the basis is float32

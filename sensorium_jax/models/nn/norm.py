@@ -1,4 +1,4 @@
-"""Batch normalisation over a device mesh, with filters' rotations sharing one set of statistics."""
+"""Batch normalisation over a device mesh; the rotations of a filter share one set of statistics."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ EPSILON = 1e-5  # torch's default, which the reference uses
 class BatchNorm(nn.Module):
     """Batch normalisation of [... R*C] channels in [rotation, feature] order.
 
-    Mean, variance, scale and bias are one per feature, shared by its rotations, so that
+        y_rc = scale_c (x_rc - mean_c) / sqrt(var_c + 1e-5) + bias_c
+        mean_running += momentum (mean_batch - mean_running), and var_running alike
+
+    Mean, variance, scale and bias are one per feature c, shared by its rotations r, so that
     normalising does not break equivariance (Ecker et al. 2019). ``momentum`` is the weight of the
     *new* batch in the running statistics, as in torch, whose running variance is the unbiased one.
-
-    Moments and their sums are float32, whatever the dtype of the maps.
-
-    With ``train=True`` the moments are those of the whole batch, on however many devices it lies.
+    With ``train=True`` mean and variance are those of the batch on all devices of the mesh; else
+    the running ones. They are float32, whatever the dtype of the maps.
 
     Attributes:
         rotations: R.
         momentum: weight of the new batch.
         shift: learn the offset ``bias``.
+
+    Examples:
+        >>> norm = BatchNorm(rotations=4)
+        >>> y, variables = norm.init_with_output(jax.random.key(0), jnp.ones((2, 12)), train=False)
+        >>> y.shape, variables["params"]["scale"].shape  # 4 rotations of 3 features
+        ((2, 12), (3,))
     """
 
     rotations: int = 1

@@ -15,7 +15,12 @@ PUBLISHED_CENTER = 4.0  # middle of the starter kit's filter over time, (-1, 4, 
 
 
 def magnitude(x: Array) -> Array:
-    """|x|, elementwise, whose gradient at zero is zero: what is zero, as padding is, stays so."""
+    """|x|, elementwise, with gradient 0 at 0: weights of padded neurons, which are 0, stay 0.
+
+    Examples:
+        >>> [float(jax.grad(magnitude)(x)) for x in (-3.0, 0.0)]
+        [-1.0, 0.0]
+    """
     return x * jax.lax.stop_gradient(jnp.sign(x))
 
 
@@ -23,14 +28,27 @@ def magnitude(x: Array) -> Array:
 class Laplace:
     """Roughness of filters: the size of their five-point Laplacian.
 
+        L = 4 k[i, j] - k[i - 1, j] - k[i + 1, j] - k[i, j - 1] - k[i, j + 1]
+        "l2norm": sum L^2 / sum k^2,  "l2": sum L^2 / 2,  "l1": sum |L|
+
     Attributes:
-        kind: "l2norm" is the sum of its squares over the sum of squares of the weights (all the
-            baselines use it); "l2" half the sum of squares; "l1" the sum of magnitudes.
-        padding: zeros around a filter: 1 sees its border as an edge, 0 leaves the border out.
+        kind: which of the three; all the baselines use "l2norm".
+        padding: zeros around a filter: with 1 its border is an edge, 0 leaves the border out.
         average: means in place of sums.
-        surround: weigh the Laplacian by 1 - G, with G a Gaussian over the filter, scaled to run
-            from 0 to 1, with a std of a quarter of its shorter side: roughness counts less in
-            the middle. Needs ``padding`` 1 ("GaussianLaplaceL2" in neuralpredictors).
+        surround: multiply L by 1 - G, with G a Gaussian over the filter, scaled to run from 0 to 1,
+            with a std of a quarter of the filter's shorter side: roughness counts less in the
+            middle. Needs ``padding`` 1 ("GaussianLaplaceL2" in neuralpredictors).
+
+    Raises:
+        ValueError: another kind, or ``surround`` with another padding.
+
+    Examples:
+        >>> constant = jnp.ones((5, 5, 1, 1))
+        >>> float(Laplace(padding=0)(constant)), float(Laplace("l1", padding=0)(constant))
+        (0.0, 0.0)
+        >>> point = jnp.zeros((5, 5, 1, 1)).at[2, 2].set(1.0)
+        >>> float(Laplace()(point)), float(Laplace("l1")(point))  # 4^2 + 4 x 1^2 and 4 + 4 x 1
+        (20.0, 8.0)
     """
 
     kind: Literal["l2norm", "l2", "l1"] = "l2norm"
@@ -62,16 +80,30 @@ class Laplace:
 def laplace_time(kernel: Array, *, center: float = 2.0, padding: int = 1) -> Array:
     """Roughness of filters over frames relative to their energy, [F C D] -> [].
 
-    The sum of squares of the filter convolved with (-1, center, -1), ``padding`` zeros beyond
-    its ends, over the sum of squares of the weights. With 2 that is the second difference; the
-    starter kit's 4 also counts the filter's mean ("DepthLaplaceL21d" in neuralpredictors).
+        sum (center k[f] - k[f - 1] - k[f + 1])^2 / sum k[f]^2
+
+    with ``padding`` zeros beyond either end. With ``center`` 2 this is the second difference; the
+    starter kit's 4 also penalises the filter's mean ("DepthLaplaceL21d" in neuralpredictors).
+
+    Examples:
+        >>> ramp = jnp.arange(5.0).reshape(5, 1, 1)
+        >>> float(laplace_time(ramp, padding=0))
+        0.0
+        >>> point = jnp.array([0.0, 1.0, 0.0]).reshape(3, 1, 1)
+        >>> float(laplace_time(point))  # 1 + 2^2 + 1
+        6.0
     """
     x = jnp.pad(kernel, ((padding, padding), (0, 0), (0, 0)))
     return jnp.sum((center * x[1:-1] - x[:-2] - x[2:]) ** 2) / jnp.sum(kernel**2)
 
 
 def group_sparsity(kernel: Array) -> Array:
-    """Mean Euclidean norm of the filters between pairs of channels, [K L C D] -> []."""
+    """mean_cd sqrt(sum_kl kernel[k, l, c, d]^2), the mean norm of a filter: [K L C D] -> [].
+
+    Examples:
+        >>> round(float(group_sparsity(jnp.ones((3, 3, 8, 4)))), 4)  # sqrt(3 x 3)
+        3.0
+    """
     tiny = jnp.finfo(kernel.dtype).tiny  # keeps the gradient of a zero filter finite
     return jnp.mean(jnp.sqrt(jnp.sum(kernel**2, axis=(0, 1)) + tiny))
 

@@ -1,4 +1,4 @@
-"""The factorised readout: each neuron has a mask over the map and weights over the features."""
+"""The factorised readout: each neuron has a mask over the map and weights of the features."""
 
 from __future__ import annotations
 
@@ -18,21 +18,32 @@ EPSILON = 1e-6  # keeps the norm of an empty mask positive (neuralpredictors)
 
 
 class Factorized(Readout):
-    """A neuron's weights are the outer product of a mask [h w] and features [F] (Klindt, Ecker,
-    Euler & Bethge 2017, "Neural system identification for large populations separating 'what'
-    and 'where'", NeurIPS): ``FullFactorized2d`` in neuralpredictors.
+    """Factorised readout (Klindt, Ecker, Euler & Bethge 2017, "Neural system identification for
+    large populations separating 'what' and 'where'", NeurIPS): ``FullFactorized2d`` in
+    neuralpredictors.
 
-    It has no position, so no shifter can move it.
+        drive_n = b_n + sum_ijc mask_nij w_nc F_ijc
+        penalty = gamma sum_n |mask_n|_1 |w_n|_1
+
+    A neuron has no position, so a shifter has no effect.
 
     Attributes:
         normalize: divide every mask by its Euclidean norm.
-        positive: masks and features are clipped at zero.
-        init_noise: std of masks and features at the start.
-        bias: one offset a neuron.
-        gamma: weight of the L1 norm of the weights in the penalty.
-        all_pairs: the penalty multiplies the sum of *all* masks by the sum of *all* features, as
-            neuralpredictors does through a broadcast of [N, 1] with [N]; else each neuron's mask
-            by its own features.
+        positive: masks and feature weights are clipped at zero.
+        init_noise: std of masks and feature weights at the start.
+        bias: one offset b per neuron.
+        gamma: weight of the penalty.
+        all_pairs: the penalty is gamma (sum_n |mask_n|_1) (sum_n |w_n|_1), as in neuralpredictors,
+            which broadcasts [N, 1] with [N].
+
+    Examples:
+        >>> import functools
+        >>> neurons = Neurons(jnp.zeros((5, 3)), jnp.ones(5), jnp.ones(5, bool))
+        >>> features = jnp.zeros((2, 3, 6, 10, 8))  # 2 trials, 3 frames, maps of 6 x 10, 8 features
+        >>> init = functools.partial(Factorized().init, train=False)
+        >>> params = jax.eval_shape(init, jax.random.key(0), features, neurons, None)["params"]
+        >>> params["mask"].shape, params["features"].shape
+        ((5, 6, 10), (5, 8))
     """
 
     normalize: bool = True
@@ -54,19 +65,19 @@ class Factorized(Readout):
         n = neurons.mask.shape[-1]
 
         def init(key: Array, shape: tuple[int, ...]) -> Array:
-            real = neurons.mask.reshape(n, *(1 for _ in shape[1:]))
-            return jnp.where(real, self.init_noise * jax.random.normal(key, shape), 0.0)
+            is_neuron = neurons.mask.reshape(n, *(1 for _ in shape[1:]))
+            return jnp.where(is_neuron, self.init_noise * jax.random.normal(key, shape), 0.0)
 
         mask = self._mask(self.param("mask", init, (n, h, w)))
         weights = self._weights(self.param("features", init, (n, f)))
-        # Smaller than all weights, [n h w f].
-        seen = jnp.einsum(
+        # Masks first: their result is smaller than the product of mask and weights, [N h w F].
+        masked = jnp.einsum(
             "bthwf,nhw->btnf",
             features,
             mask.astype(features.dtype),
             preferred_element_type=jnp.float32,
         )
-        drive = jnp.einsum("btnf,nf->btn", seen, weights)
+        drive = jnp.einsum("btnf,nf->btn", masked, weights)
         return drive + self.param("bias", nn.initializers.zeros, (n,)) if self.bias else drive
 
     def _mask(self, mask: Array) -> Array:
@@ -80,7 +91,14 @@ class Factorized(Readout):
         return clip_forward(features, 0.0) if self.positive else features
 
     def penalty(self, weights: PyTree) -> Array:
-        """Sum over neurons of ||mask||_1 ||features||_1, times gamma: -> []."""
+        """gamma sum_n |mask_n|_1 |w_n|_1, or the product of sums with ``all_pairs``: -> [].
+
+        Examples:
+            >>> readout = Factorized(normalize=False, gamma=0.5)
+            >>> weights = {"mask": jnp.ones((2, 3, 3)), "features": jnp.ones((2, 4))}
+            >>> float(readout.penalty(weights))  # 0.5 x 2 neurons x 9 pixels x 4 features
+            36.0
+        """
         mask = jnp.sum(magnitude(self._mask(weights["mask"])), (1, 2))  # [N]
         features = jnp.sum(magnitude(self._weights(weights["features"])), 1)  # [N]
         if self.all_pairs:

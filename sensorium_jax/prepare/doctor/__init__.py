@@ -1,6 +1,7 @@
-"""Whether a recording or a store is what it should be: ``python -m sensorium_jax.data.doctor``.
+"""Examination of recordings and stores: ``sensorium-jax examine``.
 
-``session.py`` looks at one mouse, ``mice.py`` at what mice share, ``page.py`` shows what was found.
+``session`` examines one mouse, ``mice`` all mice and the clips that they share, ``published``
+compares them with the published counts; ``findings`` are the results, which ``pages.doctor`` shows.
 """
 
 from sensorium_jax.prepare.doctor.findings import ERROR, NOTE, WARNING, Diagnosis, Finding

@@ -1,4 +1,4 @@
-"""What an examination brings to light."""
+"""The results of an examination."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
 class Finding(NamedTuple):
-    """One thing found: errors make results wrong, warnings may, notes are to be known."""
+    """One result: errors make scores wrong, warnings may do so, notes are for information."""
 
-    level: str
+    level: str  # ERROR, WARNING or NOTE
     where: str  # session, or file
-    what: str  # what was expected and found, and what to do
+    what: str  # the expected and the actual value, and what to do
 
 
 class Examined(NamedTuple):
-    """One mouse, in numbers."""
+    """Sizes, trial table and example stills of one examined mouse."""
 
     name: str
     simulated: bool
@@ -32,17 +32,24 @@ class Examined(NamedTuple):
     examples: dict[str, np.ndarray]  # family -> a still, uint8 [H W]
 
     def tiers(self) -> dict[str, int]:
-        """Trials of every tier."""
+        """Number of trials of every tier."""
         return {tier: int((self.table.tier == tier).sum()) for tier in protocol.TIERS}
 
     def families(self) -> dict[str, int]:
-        """Trials of every stimulus family."""
-        found, counts = np.unique(self.table.family, return_counts=True)
-        return dict(zip(found.tolist(), counts.tolist(), strict=True))
+        """Number of trials of every stimulus family."""
+        families, counts = np.unique(self.table.family, return_counts=True)
+        return dict(zip(families.tolist(), counts.tolist(), strict=True))
 
 
 class Diagnosis(NamedTuple):
-    """All that was found, in all mice."""
+    """The results for all mice.
+
+    Examples:
+        >>> note = Finding(NOTE, "mouse", "responses are withheld (zeros) in final_test_main")
+        >>> diagnosis = Diagnosis("STORE", (), (note,))
+        >>> diagnosis.healthy, len(diagnosis.select(NOTE)), diagnosis.select(ERROR)
+        (True, 1, [])
+    """
 
     path: str
     sessions: tuple[Examined, ...]
@@ -53,6 +60,8 @@ class Diagnosis(NamedTuple):
         """Whether there are no errors."""
         return all(finding.level != ERROR for finding in self.findings)
 
-    def of(self, level: str) -> list[Finding]:
-        """Findings of one level."""
+    def select(self, level: str) -> list[Finding]:
+        """The findings of one level."""
         return [finding for finding in self.findings if finding.level == level]
+
+    of = select  # the name before version 0.2

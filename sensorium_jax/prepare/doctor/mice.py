@@ -1,10 +1,10 @@
-"""All mice of a folder or store, and what they share."""
+"""Examination of all mice of a folder or store, and of the clips that they share."""
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,58 +31,66 @@ def examine(
 
     Args:
         path: a folder of session folders or zips, or one of them, or a store.
-        raw: for a store, the recordings it was made from, to be compared bit for bit.
-        on_trial: told of progress.
+        raw: for a store, the recordings that it was made from, to compare bit for bit.
+        on_trial: called with the session, the number of trials examined, and their total.
 
     Raises:
         UserError: there is neither a recording nor a store.
+
+    Examples:
+        >>> examine(Path("nowhere"))
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected a folder of recordings at nowhere, found ...
     """
     stored = (path / STORE_FILE).exists() or any(path.glob(f"*/{SESSION_FILE}"))
     if raw is not None and not stored:
         raise UserError(f"expected a store at {path} to compare with {raw}, found none")
     clips = labels.Clips()
     mice: list[Examined] = []
-    found: list[Finding] = []
-    for open_one in _stored(path) if stored else _raw(path):
+    findings: list[Finding] = []
+    for open_recording in _stored_recordings(path) if stored else _raw_recordings(path):
         try:
-            recording = open_one()
+            recording = open_recording()
         except UserError as error:
-            found.append(Finding(ERROR, str(path), str(error)))
+            findings.append(Finding(ERROR, str(path), str(error)))
             continue
-        mouse, of_mouse = examine_session(recording, clips, on_trial)
-        found += of_mouse
+        mouse, mouse_findings = examine_session(recording, clips, on_trial)
+        findings += mouse_findings
         if mouse is not None:
             mice.append(mouse)
             if stored:
-                found += _labels(recording, mouse)
+                findings += _compare_labels(recording, mouse)
         if raw is not None:
-            found += _bit_for_bit(recording, raw, on_trial)
-    found += [*_shared(mice), *published.labels(mice)]
-    return Diagnosis(str(path), tuple(mice), tuple(found))
+            findings += _compare_raw(recording, raw, on_trial)
+    findings += [*_check_shared_clips(mice), *published.labels(mice)]
+    return Diagnosis(str(path), tuple(mice), tuple(findings))
 
 
-def _raw(path: Path) -> Iterator:
+def _raw_recordings(path: Path) -> Iterator[Callable[[], RawSession]]:
+    """Functions that open the recordings of a folder, one each."""
     for session in find_sessions(path):
         yield lambda session=session: RawSession(session)
 
 
-def _stored(path: Path) -> Iterator:
+def _stored_recordings(path: Path) -> Iterator[Callable[[], StoredSession]]:
+    """Functions that open the sessions of a store as recordings, one each."""
     for session in open_store(path).sessions:
         yield lambda session=session: StoredSession(session)
 
 
-def _shared(mice: Iterable[Examined]) -> Iterator[Finding]:
-    """Clips that were shown to two mice."""
-    tiers = {mouse.name: _tiers_of_clips(mouse) for mouse in mice}
-    for one, other in itertools.combinations(tiers, 2):
-        here, there = tiers[one], tiers[other]
-        both = sorted(here.keys() & there.keys())
-        if not both:
+def _check_shared_clips(mice: Iterable[Examined]) -> Iterator[Finding]:
+    """Clips that were shown to two mice, and whether their tiers agree."""
+    tiers = {mouse.name: _clip_tiers(mouse) for mouse in mice}
+    for a, b in itertools.combinations(tiers, 2):
+        tiers_a, tiers_b = tiers[a], tiers[b]
+        shared = sorted(tiers_a.keys() & tiers_b.keys())
+        if not shared:
             continue
-        pair = f"{one} and {other}"
-        yield Finding(NOTE, pair, f"{len(both)} clips were shown to both")
-        moved = [clip for clip in both if here[clip] != there[clip]]
-        leaks = [clip for clip in moved if protocol.TRAIN in here[clip] | there[clip]]
+        pair = f"{a} and {b}"
+        yield Finding(NOTE, pair, f"{len(shared)} clips were shown to both")
+        moved = [clip for clip in shared if tiers_a[clip] != tiers_b[clip]]
+        leaks = [clip for clip in moved if protocol.TRAIN in tiers_a[clip] | tiers_b[clip]]
         if leaks:
             text = f"{len(leaks)} clips (first: {leaks[0]}) are in train of one and in an "
             text += "evaluation tier of the other: a core shared by both sees them"
@@ -93,33 +101,34 @@ def _shared(mice: Iterable[Examined]) -> Iterator[Finding]:
             yield Finding(WARNING, pair, f"{text}; {advice}")
 
 
-def _tiers_of_clips(mouse: Examined) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
+def _clip_tiers(mouse: Examined) -> dict[str, set[str]]:
+    """The tiers of every clip of a mouse."""
+    tiers: dict[str, set[str]] = defaultdict(set)
     for clip, tier in zip(mouse.table.clip.tolist(), mouse.table.tier.tolist(), strict=True):
-        found[clip].add(tier)
-    return found
+        tiers[clip].add(tier)
+    return tiers
 
 
-def _labels(recording: StoredSession, mouse: Examined) -> Iterator[Finding]:
-    """Stored families and clips against those that the frames show."""
+def _compare_labels(recording: StoredSession, mouse: Examined) -> Iterator[Finding]:
+    """Compare stored families and clips with those computed from the frames."""
     stored = recording.session.trials
     if len(stored.number) != len(mouse.table.number):
-        return  # damaged trials are told already
+        return  # damaged trials are reported already
     differ = np.flatnonzero(stored.family != mouse.table.family)
     if len(differ):
         first = stored.number[differ[0]]
         text = f"the stored family of {len(differ)} trials is not what their frames show: trial "
         text += f"{first} is {mouse.table.family[differ[0]]}, not {stored.family[differ[0]]}"
         yield Finding(WARNING, mouse.name, text)
-    same_stored = stored.clip[:, None] == stored.clip
-    same_seen = mouse.table.clip[:, None] == mouse.table.clip
-    if (same_stored != same_seen).any():
+    stored_pairs = stored.clip[:, None] == stored.clip
+    frame_pairs = mouse.table.clip[:, None] == mouse.table.clip
+    if (stored_pairs != frame_pairs).any():
         text = "stored clips are not what the frames show: other trials share one"
         yield Finding(WARNING, mouse.name, text)
 
 
-def _bit_for_bit(recording: StoredSession, raw: Path, on_trial: OnTrial) -> Iterator[Finding]:
-    """Every stored number against the recording's."""
+def _compare_raw(recording: StoredSession, raw: Path, on_trial: OnTrial) -> Iterator[Finding]:
+    """Compare every stored array with the recording's, bit for bit."""
     by_name = {
         path.stem if path.suffix == ".zip" else path.name: path for path in find_sessions(raw)
     }

@@ -1,4 +1,4 @@
-"""One mouse: every trial is read once, and everything that can be known of it is compared."""
+"""Examination of one mouse: every trial is read once, and checked."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.prepare import labels
 from sensorium_jax.prepare.doctor import published
 from sensorium_jax.prepare.doctor.findings import ERROR, NOTE, WARNING, Examined, Finding
-from sensorium_jax.prepare.recording import OnTrial, Recording, SeenTrial, outcomes
+from sensorium_jax.prepare.recording import OnTrial, Recording, ClassifiedTrial, outcomes
 from sensorium_jax.prepare.survey import Survey
 
-NEGATIVE = -1e-3  # the release's deconvolution leaves values down to about -1e-7
+NEGATIVE = -1e-3  # lowest valid response: the release's deconvolution gives down to about -1e-7
 LONGEST_CLIP_FRAMES = 326  # counts over the ten mice
-STATISTICS_TOLERANCE = 0.01  # of the standard deviation; other ways of summing differ far less
+STATISTICS_TOLERANCE = 0.01  # of the standard deviation; summation in another order gives far less
 
 
 class ResponseRange:
@@ -27,7 +27,7 @@ class ResponseRange:
         self.low, self.high = np.full(neurons, np.inf), np.full(neurons, -np.inf)
 
     def add(self, response: np.ndarray) -> None:
-        """Take in one trial's responses [T N]."""
+        """Add one trial's responses [T N]."""
         self.low = np.minimum(self.low, response.min(0))
         self.high = np.maximum(self.high, response.max(0))
 
@@ -35,76 +35,79 @@ class ResponseRange:
 def examine_session(
     recording: Recording, clips: labels.Clips, on_trial: OnTrial
 ) -> tuple[Examined | None, list[Finding]]:
-    """Look at one mouse; ``clips`` are those of the mice before it. None if no trial is sound."""
+    """Examine one mouse, and add its clips to ``clips``, those of the previous mice.
+
+    The mouse is None if no trial can be read.
+    """
     survey, neurons = Survey(recording, clips), ResponseRange(len(recording.unit_ids))
-    found: list[Finding] = []
+    findings: list[Finding] = []
     examples: dict[str, np.ndarray] = {}
     numbers = recording.numbers
     for done, outcome in enumerate(outcomes(recording, numbers), start=1):
         on_trial(recording.name, done, len(numbers))
         if isinstance(outcome, UserError):
-            found.append(Finding(ERROR, recording.name, str(outcome)))
+            findings.append(Finding(ERROR, recording.name, str(outcome)))
             continue
         survey.add(outcome)
         if outcome.labelled:
             neurons.add(outcome.trial.response)
         examples.setdefault(outcome.family, outcome.stills[len(outcome.stills) // 4])
-        found += _trial(recording, outcome)
+        findings += _check_trial(recording, outcome)
     if not survey.sha256:
-        return None, found
+        return None, findings
     table = survey.table()
-    found += [
-        *_table(recording.name, table),
-        *_neurons(recording.name, neurons),
+    findings += [
+        *_check_table(recording.name, table),
+        *_check_neurons(recording.name, neurons),
         *published.counts(recording, table),
-        *_statistics(recording, survey),
+        *_check_statistics(recording, survey),
     ]
     shape = len(recording.unit_ids), recording.frames
     types = recording.types()
-    seen = Examined(recording.name, recording.simulated, *shape, table, types, examples)
-    return seen, found
+    mouse = Examined(recording.name, recording.simulated, *shape, table, types, examples)
+    return mouse, findings
 
 
-def _trial(recording: Recording, seen: SeenTrial) -> Iterator[Finding]:
-    """Values that no camera, treadmill or deconvolution gives."""
-    where, trial = f"{recording.name}, trial {seen.number}", seen.trial
+def _check_trial(recording: Recording, item: ClassifiedTrial) -> Iterator[Finding]:
+    """Check that values are in the ranges of cameras, treadmill and deconvolution."""
+    label, trial = f"{recording.name}, trial {item.number}", item.trial
     if trial.video.min() < 0 or trial.video.max() > 255:
         low, high = trial.video.min(), trial.video.max()
         text = f"expected grey levels 0 to 255 in its video, found {low:g} to {high:g}"
-        yield Finding(ERROR, where, f"{text}; models would see another film than the mouse")
+        yield Finding(ERROR, label, f"{text}; models would see another film than the mouse")
     if trial.response.min() < NEGATIVE:
         lowest = trial.response.min()
         text = f"expected responses of 0 and more, found {lowest:g}"
-        yield Finding(WARNING, where, f"{text}; are they deconvolved, and not z-scored?")
+        yield Finding(WARNING, label, f"{text}; are they deconvolved, and not z-scored?")
     if trial.behavior.min() < 0:
-        yield Finding(WARNING, where, "expected pupil size and speed of 0 and more, found less")
+        yield Finding(WARNING, label, "expected pupil size and speed of 0 and more, found less")
     if len(trial.video) > LONGEST_CLIP_FRAMES:
         text = f"expected at most {LONGEST_CLIP_FRAMES} valid frames, found {len(trial.video)}"
-        yield Finding(WARNING, where, f"{text}: recorded past the clip; leave it out")
-    if seen.family == labels.UNKNOWN:
-        text = f"its film is like none of the stimulus families ({seen.family})"
-        yield Finding(WARNING, where, f"{text}; it counts in no family's score")
-    natural_tier = recording.tiers[seen.number] not in protocol.BONUS_TIERS
-    if natural_tier != (seen.family == protocol.NATURAL) and seen.family != labels.UNKNOWN:
-        tier = recording.tiers[seen.number]
-        yield Finding(WARNING, where, f"its tier is {tier}, its film is {seen.family}")
+        yield Finding(WARNING, label, f"{text}: recorded past the clip; leave it out")
+    if item.family == labels.UNKNOWN:
+        text = f"its film is like none of the stimulus families ({item.family})"
+        yield Finding(WARNING, label, f"{text}; it counts in no family's score")
+    natural_tier = recording.tiers[item.number] not in protocol.BONUS_TIERS
+    if natural_tier != (item.family == protocol.NATURAL) and item.family != labels.UNKNOWN:
+        tier = recording.tiers[item.number]
+        yield Finding(WARNING, label, f"its tier is {tier}, its film is {item.family}")
 
 
-def _table(name: str, table: TrialTable) -> Iterator[Finding]:
-    """Tiers, repeats, withheld responses; one clip in two tiers."""
+def _check_table(name: str, table: TrialTable) -> Iterator[Finding]:
+    """Check tiers, repeats and withheld responses, and that each clip is in one tier."""
     for tier in (protocol.TRAIN, protocol.ORACLE):
         rows = table.tier == tier
         if not rows.any():
             text = f"expected trials of the tier {tier}, found none"
             yield Finding(ERROR, name, f"{text}; models are trained and chosen on train and oracle")
         elif not table.labelled[rows].all():
-            hidden = int((~table.labelled[rows]).sum())
-            text = f"expected responses in every trial of {tier}, found zeros in {hidden}"
+            zeros = int((~table.labelled[rows]).sum())
+            text = f"expected responses in every trial of {tier}, found zeros in {zeros}"
             yield Finding(ERROR, name, f"{text}; fetch that session again")
     withheld = sorted(set(table.tier[~table.labelled].tolist()))
     if withheld:
         yield Finding(NOTE, name, f"responses are withheld (zeros) in {', '.join(withheld)}")
-    once = 0
+    single = 0  # clips of evaluation tiers without repeats
     for clip in np.unique(table.clip):
         rows = table.clip == clip
         tiers = sorted(set(table.tier[rows].tolist()))
@@ -116,13 +119,14 @@ def _table(name: str, table: TrialTable) -> Iterator[Finding]:
         elif tiers == [protocol.TRAIN] and rows.sum() > 1:
             text = f"{rows.sum()} train trials show the same clip ({number})"
             yield Finding(WARNING, name, f"{text}; folds keep them together")
-        once += tiers != [protocol.TRAIN] and rows.sum() < 2
-    if once:
-        text = f"{once} clips of the evaluation tiers were shown once"
+        single += tiers != [protocol.TRAIN] and rows.sum() < 2
+    if single:
+        text = f"{single} clips of the evaluation tiers were shown once"
         yield Finding(WARNING, name, f"{text}: they have no reliability and no average")
 
 
-def _neurons(name: str, neurons: ResponseRange) -> Iterator[Finding]:
+def _check_neurons(name: str, neurons: ResponseRange) -> Iterator[Finding]:
+    """Count silent and constant neurons."""
     silent = int(((neurons.low == 0) & (neurons.high == 0)).sum())
     constant = int((neurons.low == neurons.high).sum()) - silent
     for count, what in ((silent, "silent: all their responses are 0"), (constant, "constant")):
@@ -131,8 +135,8 @@ def _neurons(name: str, neurons: ResponseRange) -> Iterator[Finding]:
             yield Finding(WARNING, name, f"{text}; they score 0 and lower every mean")
 
 
-def _statistics(recording: Recording, survey: Survey) -> Iterator[Finding]:
-    """Released statistics against those recomputed from the train tier."""
+def _check_statistics(recording: Recording, survey: Survey) -> Iterator[Finding]:
+    """Compare released statistics with those recomputed from the train tier."""
     if not (survey.table().tier == protocol.TRAIN).any():
         return
     released, computed = recording.released(), survey.statistics()
@@ -142,17 +146,18 @@ def _statistics(recording: Recording, survey: Survey) -> Iterator[Finding]:
         return
     for field in survey.moments:
         mean, std = (computed[f"framewise/{field}_{m}"] for m in ("mean", "std"))
-        for moment, ours in (("mean", mean), ("std", std)):
-            theirs = released[f"{field}_{moment}"][: len(ours)]
+        for moment, x in (("mean", mean), ("std", std)):
+            y = released[f"{field}_{moment}"][: len(x)]
             scale = np.maximum(std, protocol.STD_FLOOR * np.nanmean(std))
-            valid = np.isfinite(theirs) & np.isfinite(ours)
-            off = np.abs(theirs - ours)[valid] / scale[valid]
-            if len(off) and (share := float((off > STATISTICS_TOLERANCE).mean())):
+            valid = np.isfinite(y) & np.isfinite(x)
+            error = np.abs(y - x)[valid] / scale[valid]
+            if len(error) and (share := float((error > STATISTICS_TOLERANCE).mean())):
                 text = f"released {field} {moment} differs from the train tier's own by more than "
                 text += f"{STATISTICS_TOLERANCE:.0%} of its std in {share:.1%} of its entries"
                 advice = "--set data.statistics=framewise uses the train tier's own"
-                yield Finding(WARNING, recording.name, f"{text} (most: {off.max():.2g}); {advice}")
-            beyond = theirs[np.isnan(theirs) | (theirs <= 0)] if moment == "std" else ()
-            if len(beyond) and field != "response":
-                text = f"{len(beyond)} entries of the released {field} std are 0 or NaN"
+                most = f"most: {error.max():.2g}"
+                yield Finding(WARNING, recording.name, f"{text} ({most}); {advice}")
+            invalid = y[np.isnan(y) | (y <= 0)] if moment == "std" else ()
+            if len(invalid) and field != "response":
+                text = f"{len(invalid)} entries of the released {field} std are 0 or NaN"
                 yield Finding(NOTE, recording.name, f"{text}; pooled ones take their place")
