@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensorium_jax import protocol
+from sensorium_jax import parallel, protocol
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data import pipeline
 from sensorium_jax.data import recordings as recordings_module
 from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
 from sensorium_jax.prepare.convert import Options, convert
+from sensorium_jax.runs.predictions import place_recordings
 from sensorium_jax.types import Moments
 
 FRAMES, TRIALS = 12, 4
@@ -217,11 +218,14 @@ def test_a_damaged_store_names_the_command_that_made_it(command, raw, tmp_path):
 def test_recordings_do_not_outlive_their_last_user(store):
     """Statistics of ten mice are 254 MB: nothing keeps them but their recordings."""
     recordings = load_recordings(store)
-    kept = weakref.ref(recordings), recordings.statistics("pooled")
-    assert recordings.statistics("pooled") is kept[1]
+    kept, mesh = weakref.ref(recordings), parallel.make_mesh(1)
+    assert recordings.statistics("pooled") is recordings.statistics("pooled")
+    placed = place_recordings(recordings, "pooled", mesh)
+    assert place_recordings(recordings, "pooled", parallel.make_mesh(1)) is placed
+    assert place_recordings(load_recordings(store), "pooled", mesh) is not placed
     del recordings
     gc.collect()
-    assert kept[0]() is None
+    assert kept() is None
 
 
 def test_some_of_the_mice(store):

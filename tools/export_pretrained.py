@@ -1,10 +1,10 @@
 """Make one of the pre-trained baselines of the package, with its model card, from a finished run.
 
-    python experiments/export_pretrained.py runs/gru_baseline-demo gru_baseline_demo \\
-        --command "python experiments/run.py --config=gru_baseline" --commit COMMIT
+    python tools/export_pretrained.py runs/gru_baseline-demo gru_baseline_demo \\
+        --command "sensorium-jax train --config=gru_baseline" --commit COMMIT
 
 The run must be one on the embedded default, whose mice are simulated. Every number of the card is
-scored here, with the weights that are written.
+scored here, with the weights that are written. What the folder held before is replaced.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from rich.console import Console
 
 from sensorium_jax import load_run, load_weights
 from sensorium_jax.runs.pretrained import FOLDER
@@ -27,11 +26,10 @@ CARD = """# {name}
 {intended}
 
 **Data.** The embedded default of sensorium_jax: {mice} simulated mice ({neurons} neurons,
-{trials} training trials of 300 frames), made by `sensorium_jax/simulate.py` with seed 0. No
+{trials} training trials of 300 frames), those of `sensorium-jax simulate` with seed 0. No
 animal's responses are in it: these numbers say nothing about mice.
 
-**Training.** `{command}`
-at commit `{commit}`, seed {seed}: {steps} steps, the best weights on the oracle tier of {epochs}
+**Training.** `{command}` at commit `{commit}`, seed {seed}: {steps} steps, the best weights on the oracle tier of {epochs}
 epochs. {parameters:,} weights.
 
 **Scores**, single-trial correlation, mean over neurons; in brackets the 95 % interval over clips
@@ -59,8 +57,10 @@ def main() -> None:
     parser.add_argument("--commit", required=True, help="the commit that trained it")
     flags = parser.parse_args()
     run = load_run(flags.run)
-    report = run.evaluate_all(Console())
+    report = run.evaluate_all()
     folder = FOLDER / flags.name
+    for path in folder.glob("*"):
+        path.unlink()
     run.export(folder)
     text = card(run, report, name=flags.name, command=flags.command, commit=flags.commit)
     (folder / "README.md").write_text(text)

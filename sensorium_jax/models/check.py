@@ -144,7 +144,7 @@ def check_streaming(core: Core) -> None:
         raise UserError(
             f"expected {name} to give equal features of a film as a whole and in pieces, with "
             f"memory_frames = {core.memory_frames}, found a difference of {error:.1g} of the "
-            "largest; correct memory_frames, or keep what goes from frame to frame in the "
+            "largest; correct memory_frames, or keep the state of recurrences in the "
             'collection "carry"'
         )
 

@@ -27,7 +27,8 @@ class MLP(Modulator):
         >>> import jax, numpy as np
         >>> neurons = Neurons(np.zeros((5, 3)), np.ones(5), np.ones(5, bool))
         >>> behavior = np.ones((2, 4, 2), np.float32)
-        >>> gain, _ = MLP().init_with_output(jax.random.key(0), behavior, neurons, train=False)
+        >>> run = MLP(layers=1).init_with_output
+        >>> gain, _ = run(jax.random.key(0), behavior, neurons, train=False)
         >>> gain.shape, float(gain.min()), float(gain.max())
         ((2, 4, 5), 1.0, 1.0)
     """

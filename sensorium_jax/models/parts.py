@@ -131,7 +131,17 @@ class Shifter(nn.Module):
 
 
 class Modulator(nn.Module):
-    """From behaviour to a positive gain that multiplies every neuron's rate."""
+    """From behaviour to a positive gain that multiplies every neuron's rate.
+
+    Examples:
+        >>> class Running(Modulator):
+        ...     def __call__(self, behavior, neurons, *, train):
+        ...         gain = jnp.exp(behavior[..., 1:])  # of running speed, the same for all neurons
+        ...         return jnp.broadcast_to(gain, (*gain.shape[:2], neurons.mask.size))
+        >>> neurons = Neurons(jnp.zeros((5, 3)), jnp.ones(5), jnp.ones(5, bool))
+        >>> Running()(jnp.zeros((1, 1, 2)), neurons, train=False).tolist()
+        [[[1.0, 1.0, 1.0, 1.0, 1.0]]]
+    """
 
     def __call__(self, behavior: Array, neurons: Neurons, *, train: bool) -> Array:
         """[B T 2] normalised, Neurons of one mouse [N ...] -> [B T N]."""

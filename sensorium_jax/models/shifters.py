@@ -29,7 +29,7 @@ class MLP(Shifter):
     Examples:
         >>> import jax
         >>> gaze = jnp.ones((1, 4, 2))
-        >>> shift, _ = MLP().init_with_output(jax.random.key(0), gaze, gaze, train=False)
+        >>> shift, _ = MLP(layers=1).init_with_output(jax.random.key(0), gaze, gaze, train=False)
         >>> shift.shape, float(abs(shift).max())
         ((1, 4, 2), 0.0)
     """

@@ -51,17 +51,17 @@ def step(
         inputs = tuple(jnp.concatenate(x, axis=2) for x in zip(carry.frames, inputs, strict=True))
     core, frames = model.core, inputs[0].shape[2]
     memory = core.warmup_frames if core.memory_frames is None else core.memory_frames
-    recent = tuple(x[:, :, max(0, frames - memory) :] for x in inputs)
+    recent_inputs = tuple(x[:, :, max(0, frames - memory) :] for x in inputs)
     states = {} if carry is None else carry.core
     if frames <= core.warmup_frames:
         no_rate = jnp.zeros((*inputs[0].shape[:2], 0, neurons.mask.shape[1]))
-        return no_rate, Carry(recent, states)
+        return no_rate, Carry(recent_inputs, states)
     keys = jax.random.split(jax.random.key(0), inputs[0].shape[0])
     run = functools.partial(compute_features, model, params, train=False, mutable=["carry"])
     features, states = run(*inputs, keys, carry=states)
     features = features[:, :, -batch.video.shape[2] :]  # of the new frames
     rate = compute_rate(model, params, features, *inputs[1:], neurons, keys, train=False)
-    return rate, Carry(recent, dict(states))
+    return rate, Carry(recent_inputs, dict(states))
 
 
 class Stream:

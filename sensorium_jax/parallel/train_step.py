@@ -77,15 +77,15 @@ def _state_specs(
         params = models.init(model, jax.random.key(0), batch, Neurons(*zeros))
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params.weights))
 
-    two, three = (jax.eval_shape(functools.partial(state, n)) for n in (2, 3))  # neurons
+    two_neurons, three_neurons = (jax.eval_shape(functools.partial(state, n)) for n in (2, 3))
 
-    def spec(two: jax.ShapeDtypeStruct, three: jax.ShapeDtypeStruct) -> P:
-        grows = [a != b for a, b in zip(two.shape, three.shape, strict=True)]
+    def spec(x: jax.ShapeDtypeStruct, y: jax.ShapeDtypeStruct) -> P:
+        is_neuron_axis = [a != b for a, b in zip(x.shape, y.shape, strict=True)]
         # In the form of jit's output specs; any other would compile again at the second call.
-        split = any(grows) and mesh.shape[NEURONS] > 1
-        return P(*[None] * grows.index(True), NEURONS) if split else REPLICATED
+        is_split = any(is_neuron_axis) and mesh.shape[NEURONS] > 1
+        return P(*[None] * is_neuron_axis.index(True), NEURONS) if is_split else REPLICATED
 
-    return jax.tree.map(spec, two, three)
+    return jax.tree.map(spec, two_neurons, three_neurons)
 
 
 def make_ensemble_step(
@@ -103,9 +103,9 @@ def make_ensemble_step(
     step = _make_step(model, scaling, optimizer, specs.params.weights)
 
     def ensemble_step(states, batches, neurons, statistics, keys, lr_scales):
-        mapped = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
-        stacked = [jax.tree.map(lambda *x: jnp.stack(x), *xs) for xs in (states, batches)]
-        output = mapped(*stacked, neurons, statistics, jnp.stack(keys), jnp.stack(lr_scales))
+        vmapped_step = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
+        stacks = [jax.tree.map(lambda *x: jnp.stack(x), *xs) for xs in (states, batches)]
+        output = vmapped_step(*stacks, neurons, statistics, jnp.stack(keys), jnp.stack(lr_scales))
         outputs = [jax.tree.map(lambda x, i=i: x[i], output) for i in range(len(states))]
         return tuple(state for state, _ in outputs), tuple(metrics for _, metrics in outputs)
 

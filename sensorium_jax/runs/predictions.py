@@ -8,6 +8,7 @@ for each neuron and frame, of the model's rate in units of the std that it was t
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -21,7 +22,7 @@ from sensorium_jax.errors import Diverged, UserError
 from sensorium_jax.models import Model, select_sessions
 from sensorium_jax.scores.evaluate import Evaluate, Predictions, frames_cut
 from sensorium_jax.scores.tally import PredictedTrial
-from sensorium_jax.types import Params
+from sensorium_jax.types import Neurons, Params, Statistics
 
 
 def make_evaluate(
@@ -45,6 +46,20 @@ def make_evaluate(
     """
     options = {"mesh": mesh, "statistics": statistics, "trials": trials}
     return scores.make_evaluate(make_predictions(model, recordings, **options), recordings)
+
+
+def place_recordings(
+    recordings: Recordings, statistics: str, mesh: Mesh
+) -> tuple[Neurons, Statistics]:
+    """Neurons and statistics, whole on every device of a mesh; placed once, freed with them."""
+    placed = _PLACED.setdefault(recordings, {})
+    if (statistics, mesh) not in placed:
+        arrays = recordings.neurons, recordings.statistics(statistics)
+        placed[statistics, mesh] = parallel.replicate(arrays, mesh)
+    return placed[statistics, mesh]
+
+
+_PLACED: weakref.WeakKeyDictionary[Recordings, dict] = weakref.WeakKeyDictionary()
 
 
 def make_predictions(
@@ -73,7 +88,7 @@ def make_predictions(
 
     model_statistics = recordings.statistics(statistics)
     official = recordings.statistics("released").response.std  # [S f N]
-    data = parallel.replicate((recordings.neurons, model_statistics), mesh)
+    data = place_recordings(recordings, statistics, mesh)
 
     def predictions(
         params: Params | tuple[Params, ...],

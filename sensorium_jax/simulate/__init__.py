@@ -1,8 +1,9 @@
-"""Simulated mice: recordings in the release's raw layout, from neurons whose truth is known.
+"""Simulated mice: recordings in the release's raw layout, of neurons whose true rate is known.
 
-``small.py`` writes mice that a model learns in minutes; ``release.py`` mice with the trial table of
-the release, whose neurons (``calibration.py``) have the distributions of the real ones
-(``measures.py``). ``neurons.py`` and ``behavior.py`` are what all of them are made of.
+``small`` writes mice that a model learns in minutes; ``release`` mice with the trial table of the
+release, whose neurons (``calibration``) are distributed like the real ones (``measures``).
+``population`` and ``neurons`` are the model of a neuron, ``behavior`` that of running, pupil and
+gaze, ``layout`` the files.
 """
 
 from sensorium_jax.simulate.small import (

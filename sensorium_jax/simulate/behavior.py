@@ -1,4 +1,4 @@
-"""Behaviour of simulated mice: running in bouts, a pupil that follows, a gaze that jumps."""
+"""Behaviour of simulated mice: running in bouts, pupil size that follows running, saccades."""
 
 from __future__ import annotations
 
@@ -10,32 +10,45 @@ from scipy.signal import lfilter
 
 from sensorium_jax import protocol
 
-# Behaviour; the release has speed means 0.3-5.6, maxima 19-47, pupil sizes 40-61 (std 12-17), and
-# pupil centres 119-180 (std 4-8), all in the units of the cameras and the treadmill.
-BOUT_SHARE = 0.4  # of trials with running
+# In the release, mean speed is 0.3-5.6, maximal speed 19-47, pupil size 40-61 (std 12-17), pupil
+# centre 119-180 (std 4-8), all in the units of the cameras and the treadmill.
+BOUT_SHARE = 0.4  # share of trials with running
 BOUT_FRAMES = (75, 300)
 SPEED_MAX = 45.0
-SPEED_HALF = 8.0  # speed at which running's effects are half of their most
+SPEED_HALF = 8.0  # speed at which running has half of its maximal effect
 PUPIL_SIZE_MEAN, PUPIL_SIZE_STD = 48.0, 13.0
 PUPIL_CENTER_MEAN = (119.0, 180.0)
 SACCADES_HZ = 0.4
 
-_PILOT_TRIALS = 1000  # to know what a share of running trials gives
+_PILOT_TRIALS = 1000  # from which the moments of behaviour are computed, for a share of bouts
 
 
 @dataclass(frozen=True)
 class Temperament:
-    """Mean and standard deviation of one mouse's behaviour over trials and time, release units."""
+    """Moments of one mouse's behaviour over trials and time, in the release's units."""
 
-    pupil_size: tuple[float, float]
-    speed: tuple[float, float]
-    pupil_center_std: tuple[float, float]  # x, y; the means come with the population
+    pupil_size: tuple[float, float]  # mean, std
+    speed: tuple[float, float]  # mean, std
+    pupil_center_std: tuple[float, float]  # x, y; the means are in the population
 
 
 def make_behavior(
     rng, frames: int, pupil_center_mean: np.ndarray, *, like: Temperament | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Behaviour in one trial: (pupil size, running speed) [2 T] and pupil centre x, y [2 T]."""
+    """Behaviour in one trial: (pupil size, running speed) [2 T] and pupil centre x, y [2 T].
+
+    Args:
+        rng: NumPy random generator.
+        frames: T, at 30 Hz.
+        pupil_center_mean: [2], x and y.
+        like: moments of a real mouse; None: the simulator's.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> behavior, pupil_center = make_behavior(rng, 300, np.array([119.0, 180.0]))
+        >>> behavior.shape, pupil_center.shape, bool((behavior >= 0).all())
+        ((2, 300), (2, 300), True)
+    """
     share = BOUT_SHARE if like is None else _bout_share(like.speed)
     size, speed, gaze = _behavior(rng, frames, share)
     if like is not None:
@@ -47,7 +60,7 @@ def make_behavior(
 
 
 def _behavior(rng, frames: int, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pupil size [T], speed [T], and gaze about its mean [2 T], running in a share of trials."""
+    """Pupil size [T], speed [T], and gaze minus its mean [2 T], with bouts in a share of trials."""
     speed = _running(rng, frames, share)
     arousal = lfilter([0.02], [1, -0.98], speed / (speed + SPEED_HALF))
     size = PUPIL_SIZE_MEAN - 3 + rng.normal(0, 10) + _drift(rng, frames, 5.0, 60) + 25 * arousal
@@ -58,14 +71,19 @@ def _behavior(rng, frames: int, share: float) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _bout_share(speed: tuple[float, float]) -> float:
-    """Share of trials with running: the rarer bouts are, the larger is std over mean of speed."""
+    """Share of trials with running for the mean and std of speed.
+
+        share = (1 + (std_1 / mean_1)^2) / (1 + (std / mean)^2),    at most 1
+
+    of the moments over all trials and those over trials with running (1).
+    """
     (mean, std), (mean_running, std_running) = speed, _moments(1.0)[1]
     return min((1 + (std_running / mean_running) ** 2) / (1 + (std / mean) ** 2), 1.0)
 
 
 @functools.cache
 def _moments(share: float) -> tuple[tuple[float, float], tuple[float, float], float]:
-    """(mean, std) of pupil size, the same of speed, and std of gaze, over many trials."""
+    """(mean, std) of pupil size, (mean, std) of speed, and std of gaze, over many trials."""
     rng = np.random.default_rng(0)
     trials = [_behavior(rng, protocol.CLIP_FRAMES, share) for _ in range(_PILOT_TRIALS)]
     size, speed, gaze = (np.stack(x) for x in zip(*trials, strict=True))
@@ -73,7 +91,7 @@ def _moments(share: float) -> tuple[tuple[float, float], tuple[float, float], fl
 
 
 def _running(rng, frames: int, share: float) -> np.ndarray:
-    """Speed [T]: still, or one bout with soft flanks."""
+    """Speed [T]: zero, or one bout that starts and ends gradually."""
     if rng.random() > share:
         return np.zeros(frames)
     length = rng.integers(*BOUT_FRAMES)
@@ -85,15 +103,15 @@ def _running(rng, frames: int, share: float) -> np.ndarray:
 
 
 def _saccades(rng, frames: int) -> np.ndarray:
-    """Gaze that rests and jumps [T]."""
-    jumps = rng.random(frames) < SACCADES_HZ / protocol.FRAME_RATE_HZ
-    places = rng.normal(0, 2.0, frames + 1)
-    return places[np.cumsum(jumps)]
+    """Gaze [T] that is constant between saccades."""
+    saccades = rng.random(frames) < SACCADES_HZ / protocol.FRAME_RATE_HZ
+    fixations = rng.normal(0, 2.0, frames + 1)
+    return fixations[np.cumsum(saccades)]
 
 
 def _drift(rng, frames: int, std: float, time_frames: float) -> np.ndarray:
-    """Stationary first-order noise [T] with time constant ``time_frames``."""
-    keep = np.exp(-1 / time_frames)
-    kicks = rng.normal(0, std * np.sqrt(1 - keep**2), frames)
-    kicks[0] = rng.normal(0, std)
-    return lfilter([1.0], [1, -keep], kicks)
+    """Stationary first-order autoregressive noise [T] with time constant ``time_frames``."""
+    decay = np.exp(-1 / time_frames)
+    innovations = rng.normal(0, std * np.sqrt(1 - decay**2), frames)
+    innovations[0] = rng.normal(0, std)
+    return lfilter([1.0], [1, -decay], innovations)

@@ -26,19 +26,19 @@ def demo_store(
     on_progress: OnProgress = lambda what, done, total: None,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """The store of the embedded default; makes it if the cache does not have it.
+    """The store of the embedded default, which is made if the cache does not have it.
 
-    Each mouse is written in the release's raw layout, converted as a recording would be, and its
-    raw files (0.4 GB a mouse) are removed. A kill at any moment costs one mouse at most.
+    Each mouse is written in the release's raw layout and converted like a recording; then its raw
+    files (0.4 GB a mouse) are removed. A process killed at any moment loses at most one mouse.
 
     Args:
-        modulated: False makes a control, of neurons that do not know what the animal does.
-        on_progress: told of the trials that are done.
-        say: told once that mice are simulated, and where they are kept.
+        modulated: False: a control, whose neurons are not modulated by behaviour and gaze.
+        on_progress: called with "simulating", the number of trials done, and their total.
+        say: called once, with a message that mice are simulated and where the store is.
     """
     cache = platformdirs.user_cache_path("sensorium_jax")
     name = NAME if modulated else f"{NAME}-unmodulated"
-    store, beside = cache / name, cache / f"{name}-raw"
+    store, raw = cache / name, cache / f"{name}-raw"
     if (store / store_format.STORE_FILE).exists():
         return store
     store.mkdir(parents=True, exist_ok=True)
@@ -50,12 +50,12 @@ def demo_store(
         on_progress("simulating", next(count), total)
 
     for plan in simulate.DEMO:
-        source = beside / simulate.session_name(plan.letter)
+        source = raw / simulate.session_name(plan.letter)
         if not (store / source.name).exists():
-            shutil.rmtree(beside, ignore_errors=True)
-            simulate.write_session(beside, plan, seed=SEED, modulated=modulated, on_trial=on_trial)
+            shutil.rmtree(raw, ignore_errors=True)
+            simulate.write_session(raw, plan, seed=SEED, modulated=modulated, on_trial=on_trial)
             options = Options(command="sensorium-jax train (which simulates these mice)")
             convert_recording(RawSession(source), store, options=options, on_trial=on_trial)
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(raw, ignore_errors=True)
     finish_store(store)
     return store

@@ -1,4 +1,4 @@
-"""Writes the session folder of a simulated mouse, in the release's raw layout."""
+"""Writing the session folder of a simulated mouse, in the release's raw layout."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sensorium_jax.simulate.neurons import draw_response, make_rate, smooth
 from sensorium_jax.simulate.population import Population
 
 _FIELDS = ("videos", "responses", "behavior", "pupil_center")  # folders of the release
-JITTER_SHARE = 0.03  # of pixels one grey level off, so that repeats differ as in the release
-_BLOCK_BYTES = 64 * 2**20  # what the statistics hold in memory at once
+JITTER_SHARE = 0.03  # share of pixels one grey level brighter: repeats differ as in the release
+_BLOCK_BYTES = 64 * 2**20  # memory in which statistics are computed, block by block
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One file number of a session."""
+    """One trial of a session: a file number, and what was shown."""
 
     number: int
     tier: str
@@ -33,14 +33,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Script:
-    """All that decides what a session folder will hold."""
+    """Everything that determines the contents of a session folder."""
 
     population: Population
-    temperament: Temperament | None  # of the mouse; None: the simulator's own
+    temperament: Temperament | None  # of the mouse; None: the simulator's default
     tiers: np.ndarray  # [n] of every file number, gaps included
-    trials: list[Trial]  # by number
+    trials: list[Trial]  # sorted by number
     film: Callable[[Trial], np.ndarray]  # the video of a trial, uint8 [T H W]
-    frames: int  # length of every array; beyond a trial's film there is NaN
+    frames: int  # length of every array; frames past the end of a trial's film are NaN
     withheld: frozenset[int]  # numbers of trials whose responses are zeros
     dtype: str  # of the arrays
     seed: tuple[int, ...]  # of behaviour and noise
@@ -48,7 +48,7 @@ class Script:
 
 
 def write(script: Script, final: Path, *, on_trial: Callable[[int, int], None] | None) -> Path:
-    """Write the session folder ``final``, whole or not at all."""
+    """Write the session folder ``final``, complete or not at all."""
     partial = final.with_name(f".{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -63,7 +63,12 @@ def write(script: Script, final: Path, *, on_trial: Callable[[int, int], None] |
 
 
 def size(trials: int, *, neurons: int, frames: int, dtype: str) -> int:
-    """Bytes of a session folder, but for some small files."""
+    """Size of a session folder in bytes, without small files.
+
+    Examples:
+        >>> size(trials=700, neurons=8000, frames=300, dtype="float32") // 10**9
+        15
+    """
     values = (protocol.HEIGHT * protocol.WIDTH + neurons + 4) * frames
     statistics = 5
     return np.dtype(dtype).itemsize * values * (trials + statistics) + 4 * neurons * frames * trials
@@ -71,7 +76,7 @@ def size(trials: int, *, neurons: int, frames: int, dtype: str) -> int:
 
 def _write(script: Script, folder: Path, on_trial) -> None:
     population, trials, frames = script.population, script.trials, script.frames
-    rate_of = make_rate(population)
+    expected_events = make_rate(population)
     for name in (*_FIELDS, "rate"):
         (folder / ("truth" if name == "rate" else "data") / name).mkdir(parents=True)
 
@@ -81,7 +86,7 @@ def _write(script: Script, folder: Path, on_trial) -> None:
         behavior, pupil_center = make_behavior(
             rng, len(video), population.pupil_center_mean, like=script.temperament
         )
-        events = rate_of(video, behavior, pupil_center)  # [T N]
+        events = expected_events(video, behavior, pupil_center)  # [T N]
         response = draw_response(
             rng,
             events,
@@ -110,16 +115,16 @@ def _write(script: Script, folder: Path, on_trial) -> None:
 
 
 def _jitter(rng, video: np.ndarray) -> np.ndarray:
-    """``video`` uint8 with a few pixels one grey level brighter, same shape.
+    """``video`` uint8 [T H W] with a few pixels one grey level brighter.
 
-    Never darker: two repeats then differ by at most one level, as the release's mostly do.
+    No pixel is darker, so that two repeats differ by at most one level, as in the release.
     """
-    dice = rng.integers(0, 256, video.shape, dtype=np.uint8)
-    return video + ((dice < round(256 * JITTER_SHARE)) & (video < 255))
+    random = rng.integers(0, 256, video.shape, dtype=np.uint8)
+    return video + ((random < round(256 * JITTER_SHARE)) & (video < 255))
 
 
 def _pad(array: np.ndarray, frames: int, dtype: str) -> np.ndarray:
-    """[... T] with NaN up to ``frames``."""
+    """[... T] padded with NaN to ``frames``."""
     padded = np.full((*array.shape[:-1], frames), np.nan, dtype)
     padded[..., : array.shape[-1]] = array
     return padded
@@ -141,11 +146,11 @@ def _write_truth(folder: Path, population: Population, trials: list[Trial]) -> N
 
 
 def _write_statistics(folder: Path, name: str, train: list[int]) -> None:
-    """Mean, std, min, max and median over train trials, frame by frame: each [... T]."""
+    """Write mean, std, min, max and median over train trials, of each frame: [... T] each."""
     files = [np.load(folder / "data" / name / f"{number}.npy", mmap_mode="r") for number in train]
     shape, dtype = files[0].shape, files[0].dtype
     rows = max(1, int(_BLOCK_BYTES // (len(files) * files[0].nbytes // shape[0])))
-    found = {key: np.empty(shape, dtype) for key in ("mean", "std", "min", "max", "median")}
+    statistics = {key: np.empty(shape, dtype) for key in ("mean", "std", "min", "max", "median")}
     for start in range(0, shape[0], rows):
         block = np.stack([file[start : start + rows] for file in files])
         block.sort(axis=0)  # one pass for minimum, maximum and median
@@ -159,8 +164,8 @@ def _write_statistics(folder: Path, name: str, train: list[int]) -> None:
         block -= values["mean"].astype(dtype)
         values["std"] = np.sqrt(np.einsum("n...,n...->...", block, block) / len(files))
         for key, value in values.items():
-            found[key][start : start + rows] = value
+            statistics[key][start : start + rows] = value
     target = folder / "meta/statistics" / name / "all"
     target.mkdir(parents=True)
-    for key, value in found.items():
+    for key, value in statistics.items():
         np.save(target / f"{key}.npy", value)

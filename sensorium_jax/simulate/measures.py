@@ -1,4 +1,4 @@
-"""What of a simulated mouse can be compared with a real one, measured as it was in the real one."""
+"""Measurements of a simulated mouse that are published for real mice, and their distances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPEATS = 10  # of every clip of drifting Gabors (counts over trial metadata, an
 
 
 class Measured(NamedTuple):
-    """What was measured of N simulated neurons; names and units as in ``Target``."""
+    """Measurements of N simulated neurons; names and units as in ``Target``."""
 
     mean: np.ndarray
     std: np.ndarray
@@ -32,20 +32,27 @@ class Measured(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """How far two distributions are apart."""
+    """Distances between a simulated and a real distribution."""
 
     ks: float  # Kolmogorov-Smirnov: the largest difference of the cumulative distributions
-    wasserstein: float  # mean shift from the one to the other, in standard deviations of the real
+    wasserstein: float  # the earth mover's distance, in standard deviations of the real one
 
 
 def measure(population: Population, like: Target, *, clips: int = 350, seed: int = 0) -> Measured:
-    """Show natural clips, as many as a real mouse saw in training, and drifting Gabors."""
+    """Simulate responses to natural clips and to drifting Gabors, and measure them.
+
+    Args:
+        population: the simulated neurons.
+        like: the real mouse, for the moments of behaviour.
+        clips: number of natural clips; a real mouse saw about 350 in training.
+        seed: of the random numbers.
+    """
     rng = np.random.default_rng(seed)
-    rate_of = make_rate(population)
+    expected_events = make_rate(population)
     responses, behaviors, levels = [], [], np.zeros(2)
     for _ in range(clips):
         video = stimuli.natural_clip(rng)
-        response, behavior = _trial(rng, population, like, rate_of, video)
+        response, behavior = _trial(rng, population, like, expected_events, video)
         responses.append(response)
         behaviors.append(behavior)
         levels += video.mean(), np.square(video, dtype=np.float32).mean()
@@ -66,7 +73,7 @@ def measure(population: Population, like: Target, *, clips: int = 350, seed: int
 
 
 def quantities(mouse: Measured | Target) -> dict[str, np.ndarray]:
-    """The distributions that are compared, of a simulated or a real mouse.
+    """The distributions that are compared, of a simulated or a real mouse, by name.
 
     Sparseness has two measures: std over mean of a neuron's response, and its maximum over its std.
     """
@@ -85,29 +92,29 @@ def quantities(mouse: Measured | Target) -> dict[str, np.ndarray]:
 
 
 def distances(simulated: Measured, real: Target) -> dict[str, Distance]:
-    """How far each of the ``quantities`` is from the real one."""
-    ours, theirs = quantities(simulated), quantities(real)
+    """Distances between simulated and real distributions, for each of the ``quantities``."""
+    x, y = quantities(simulated), quantities(real)
     return {
         name: Distance(
-            ks=float(ks_2samp(ours[name], theirs[name]).statistic),
-            wasserstein=float(wasserstein_distance(ours[name], theirs[name]) / theirs[name].std()),
+            ks=float(ks_2samp(x[name], y[name]).statistic),
+            wasserstein=float(wasserstein_distance(x[name], y[name]) / y[name].std()),
         )
-        for name in ours
+        for name in x
     }
 
 
 def direction_tuning(population: Population, like: Target, *, seed: int = 0) -> np.ndarray:
     """Mean noisy response [8 N] to the directions of the released drifting Gabors.
 
-    Six clips of twelve Gabors cover all conditions, and each is shown ten times. Frames before
-    ``protocol.SKIP_FRAMES`` are left out, as they were for the published tuning curves.
+    Six clips of twelve Gabors cover all conditions, and each clip is shown ten times. Frames before
+    ``protocol.SKIP_FRAMES`` are left out, as for the published tuning curves.
     """
     rng = np.random.default_rng(seed)
-    rate_of = make_rate(population)
+    expected_events = make_rate(population)
     responses = {direction: [] for direction in GABORS.directions_deg}
     for video, segments in stimuli.make_set(GABORS, rng):
         for _ in range(REPEATS):
-            response, _ = _trial(rng, population, like, rate_of, video)
+            response, _ = _trial(rng, population, like, expected_events, video)
             for first, frames, condition in segments:
                 if first >= protocol.SKIP_FRAMES:
                     mean = response[first : first + frames].mean(axis=0)
@@ -116,10 +123,20 @@ def direction_tuning(population: Population, like: Target, *, seed: int = 0) -> 
 
 
 def selectivity(curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orientation and direction selectivity [N] of tuning curves [8 N].
+    """Orientation and direction selectivity indices [N] of tuning curves [8 N].
 
-    |sum R exp(2ia)| / sum R and |sum R exp(ia)| / sum R over directions a: the definitions that
-    give the published indices from the published curves, to 1e-6.
+        OSI = |sum R exp(2 i a)| / sum R,    DSI = |sum R exp(i a)| / sum R
+
+    of responses R over directions a: these definitions reproduce the published indices from the
+    published tuning curves, to 1e-6.
+
+    Examples:
+        Neurons that respond to all directions, to one, and to one orientation:
+
+        >>> curve = np.array([[1, 1, 1, 1, 1, 1, 1, 1], [1] + 7 * [0], [1, 0, 0, 0, 1, 0, 0, 0]]).T
+        >>> osi, dsi = selectivity(curve)
+        >>> osi.round(6).tolist(), dsi.round(6).tolist()
+        ([0.0, 1.0, 1.0], [0.0, 1.0, 0.0])
     """
     angle = np.deg2rad(GABORS.directions_deg)[:, None]
     osi, dsi = (
@@ -130,7 +147,7 @@ def selectivity(curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _trial(
-    rng, population: Population, like: Target, rate_of, video
+    rng, population: Population, like: Target, expected_events, video
 ) -> tuple[np.ndarray, np.ndarray]:
     """Noisy response [T N] to a video, and behaviour with pupil centre [4 T]."""
     behavior, pupil_center = make_behavior(
@@ -138,7 +155,7 @@ def _trial(
     )
     response = draw_response(
         rng,
-        rate_of(video, behavior, pupil_center),
+        expected_events(video, behavior, pupil_center),
         population.noise_scale,
         event_spread=population.event_spread,
         kernel=population.kernel,

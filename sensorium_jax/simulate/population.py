@@ -1,4 +1,4 @@
-"""The truth about simulated neurons, and how it is drawn."""
+"""Parameters of simulated neurons, and the distributions that they are drawn from."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.simulate.behavior import (
-    PUPIL_CENTER_MEAN,
-)
+from sensorium_jax.simulate.behavior import PUPIL_CENTER_MEAN
 
 HEIGHT, WIDTH = protocol.HEIGHT, protocol.WIDTH
 # Anatomy of a session, after the release's metadata.
-FIELD_UM = 615.0  # extent of x and y
-DEPTHS_UM = np.arange(200, 426, 25)  # ten planes
-UNITS_SEGMENTED = 1.1  # unit ids are drawn from this many times the neurons: not contiguous
-RETINOTOPY_PX = (38.0, 22.0)  # x and y of the visual field that the cortical field covers; chosen
-SCATTER_PX = 0.5  # of receptive field centres about the smooth map; chosen
-# Filters; all chosen, with pixels of about two degrees and latencies as in mouse V1. The ranges are
+FIELD_UM = 615.0  # extent of the cortical field, in x and in y
+DEPTHS_UM = np.arange(200, 426, 25)  # ten imaging planes
+UNITS_SEGMENTED = 1.1  # range of unit ids over the number of neurons: ids have gaps
+RETINOTOPY_PX = (38.0, 22.0)  # extent in the visual field of the cortical field, x and y; chosen
+SCATTER_PX = 0.5  # std of receptive field centres about the smooth map; chosen
+# Filters; all chosen, for pixels of about two degrees and latencies as in mouse V1. The ranges are
 # narrow enough for a small model to come close to the truth in minutes.
 SIGMA_PX = (4.0, 6.0)
 SIGMA_PER_WAVELENGTH = (0.35, 0.45)
@@ -27,12 +25,12 @@ PEAK_FRAMES = (3.0, 5.0)  # 100-170 ms after the stimulus
 FREQUENCY_HZ = (1.0, 4.0)
 ENVELOPE_ORDER = 3  # of the gamma envelope in time
 TRANSIENCE = 0.5  # share of the temporal filter's mean that is removed
-GAZE_PX = 0.3  # receptive field displacement for one unit of pupil centre
+GAZE_PX = 0.3  # receptive field shift for one unit of pupil centre
 
 
 @dataclass(frozen=True)
 class Population:
-    """The truth about N neurons, everything that the expected response depends on."""
+    """Parameters of N simulated neurons, which determine their expected response."""
 
     unit_ids: np.ndarray  # [N] ascending, with gaps
     position_um: np.ndarray  # [N 3] cortical x, y, z
@@ -55,14 +53,20 @@ class Population:
     noise_scale: np.ndarray  # [N] variance over mean of an event, response units
 
     # Of calibrated neurons only.
-    exponent: np.ndarray | None = None  # [N] of the drive; without: 1
-    cross_share: np.ndarray | None = None  # [N] share of energy across the preferred orientation
-    event_spread: np.ndarray | None = None  # [N] std of log event size; without: gamma events
-    kernel: np.ndarray | None = None  # [K] calcium smoothing, unit sum; without: exponential
+    exponent: np.ndarray | None = None  # [N] of the drive; None: 1
+    cross_share: np.ndarray | None = None  # [N] share of energy at the orthogonal orientation
+    event_spread: np.ndarray | None = None  # [N] std of log event size; None: gamma events
+    kernel: np.ndarray | None = None  # [K] calcium smoothing, unit sum; None: exponential
 
 
 def draw_population(rng, neurons: int) -> Population:
-    """Neurons with filters and places, but amplitude and noise of one, and no baseline."""
+    """Draw neurons with filters and positions; amplitude and noise are one, the baseline zero.
+
+    Examples:
+        >>> population = draw_population(np.random.default_rng(0), neurons=5)
+        >>> population.position_um.shape, population.temporal.shape  # [N 3], [2 K N]
+        ((5, 3), (2, 12, 5))
+    """
     position_um = _positions(rng, neurons)
     sigma_px = rng.uniform(*SIGMA_PX, neurons)
     frequency_hz = rng.uniform(*FREQUENCY_HZ, neurons)
@@ -94,7 +98,12 @@ def retinotopy(
 ) -> np.ndarray:
     """Smooth map from cortical x, y [N 3] to receptive field centres [N 2] x, y in pixels.
 
-    The origin of ``position_um`` is the middle of the cortical field, which covers ``extent_px``.
+    The origin of ``position_um`` is the centre of the cortical field, which covers ``extent_px`` of
+    the visual field.
+
+    Examples:
+        >>> retinotopy(np.zeros((1, 3))).tolist()  # the centre of the screen of 64 x 36 pixels
+        [[32.0, 18.0]]
     """
     x, y = (position_um[:, :2] / FIELD_UM).T  # -0.5 .. 0.5
     center_x = WIDTH / 2 + extent_px[0] * (0.95 * x + 0.2 * y + 0.15 * x * y)
@@ -103,14 +112,14 @@ def retinotopy(
 
 
 def _positions(rng, neurons: int) -> np.ndarray:
-    """Cortical x, y, z, int64 [N 3] micrometres."""
+    """Cortical x, y, z in micrometres: int64 [N 3]."""
     plane = rng.uniform(-FIELD_UM / 2, FIELD_UM / 2, (neurons, 2))
     depth = rng.choice(DEPTHS_UM, (neurons, 1))
     return np.rint(np.concatenate([plane, depth], axis=1)).astype(np.int64)
 
 
 def _temporal_filters(peak_frames: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
-    """A causal quadrature pair: gamma envelope [K N] times cosine and sine -> [2 K N]."""
+    """A causal quadrature pair: a gamma envelope [K N] times cosine and sine; [2 K N]."""
     lag = np.arange(FILTER_FRAMES)[:, None]
     envelope = (lag / peak_frames) ** ENVELOPE_ORDER
     envelope = envelope * np.exp(ENVELOPE_ORDER * (1 - lag / peak_frames))

@@ -1,8 +1,8 @@
-"""Simulated mice with the release's whole structure: its trial table, and neurons like its mice's.
+"""Simulated mice with the structure of the release: its trial tables, and calibrated neurons.
 
-A mouse gets the file numbers, gaps, tiers, repeats, valid frames, array length, dtype and withheld
-responses of the real one (``data/release.py``). Clips with the same id are the same film, in both
-mice of a pair. Only films, responses and behaviour are made up (``calibration.py``).
+A mouse has the file numbers, gaps, tiers, repeats, valid frames, array length, dtype and withheld
+responses of the real one (``prepare/release.py``). Clips with the same id are the same film, in
+both mice of a pair. Only films, responses and behaviour are simulated (``calibration.py``).
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ from sensorium_jax.simulate import layout
 from sensorium_jax.simulate.calibration import make_population_like, target
 from sensorium_jax.simulate.layout import Script, Trial
 
-VERSION = 1  # raise it whenever the same seed would give another recording
+VERSION = 1  # increment when the same seed gives another recording
 
 BLANK_LEVEL = 128  # grey after the last image of a clip, and after the end of a film
-_DRAWS = 100  # of a clip that must not be too long
-_FILMS = 64  # kept in memory: more than a mouse's clips with repeats, 0.7 MB each
+_DRAWS = 100  # attempts to draw a clip that is not too long
+_FILMS = 64  # cached in memory: more than a mouse's clips with repeats, 0.7 MB each
 
 
 @dataclass(frozen=True)
 class Thinning:
     """How much of the trial table to keep; None keeps all.
 
-    What is left out becomes a gap. The file numbers, and the two corrupt trials, stay. Clips are
-    left out in the same order in all mice, so that pairs go on to share them.
+    File numbers that are left out become gaps; the two corrupt trials are always kept. Clips are
+    left out in the same order in all mice, so that the mice of a pair still share clips.
+
+    Examples:
+        >>> len(kept_rows("A", Thinning(train=10, clips=0, repeats=1)))
+        10
     """
 
     train: int | None = None  # trials of the train tier
@@ -59,20 +63,20 @@ def write_session(
 ) -> Path:
     """Write one simulated mouse with the structure of a real one and return its folder.
 
-    A folder that the same arguments wrote before is kept as it is.
+    A folder that was written with the same arguments is kept.
 
     Args:
         out: folder that will hold the session folder; created if need be.
         letter: of the mouse, A to J.
-        neurons: how many; None for as many as the real mouse has.
-        thinning: which trials to leave out.
+        neurons: number of neurons; None: as many as the real mouse has.
+        thinning: which trials to keep.
         seed: equal seeds give equal bytes, and the same films to all mice.
-        on_trial: called with (trials written, trials in all).
+        on_trial: called with the number of trials written, and their total.
 
-    The folder holds what ``simulate.write_session`` describes, ``truth/`` included.
+    The folder has the files of ``simulate.write_session``, with ``truth/``.
 
     Raises:
-        UserError: an unknown letter, a size below one, or another recording in the way.
+        UserError: an unknown letter, a size below one, or a folder with another recording.
     """
     check(letter, neurons=neurons, thinning=thinning, seed=seed)
     neurons = neurons or release.mice()[letter].neurons
@@ -94,7 +98,17 @@ def write_session(
 
 
 def check(letter: str, *, neurons: int | None, thinning: Thinning = WHOLE, seed: int = 0) -> None:
-    """Raise the ``UserError`` that ``write_session`` would raise of its arguments."""
+    """Check the arguments of ``write_session``.
+
+    Raises:
+        UserError: an unknown letter, or a size below one.
+
+    Examples:
+        >>> check("K", neurons=50)
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected a mouse of A, B, ..., got 'K'; choose one of these
+    """
     if letter not in protocol.SESSIONS:
         known = ", ".join(protocol.SESSIONS)
         raise UserError(f"expected a mouse of {known}, got {letter!r}; choose one of these")
@@ -106,29 +120,39 @@ def check(letter: str, *, neurons: int | None, thinning: Thinning = WHOLE, seed:
 
 
 def session_name(letter: str) -> str:
-    """The real mouse's folder name, with "simulated" for the hash."""
+    """The folder name of the real mouse, with "simulated" in place of the hash.
+
+    Examples:
+        >>> session_name("F")
+        'dynamic29515-10-12-Video-simulated'
+    """
     return protocol.SESSIONS[letter].rpartition("-")[0] + "-simulated"
 
 
 def kept_rows(letter: str, thinning: Thinning) -> np.ndarray:
-    """Rows of the mouse's trial table that are left, ascending."""
+    """Rows of the mouse's trial table that thinning keeps, ascending.
+
+    Examples:
+        >>> len(kept_rows("A", WHOLE)) == len(release.mice()["A"].trials.number)
+        True
+    """
     table = release.mice()[letter].trials
     corrupt = np.flatnonzero(table.number == release.CORRUPT.get(letter, -1)).tolist()
-    shown = defaultdict(lambda: defaultdict(list))  # (tier, family) -> clip -> rows
+    presentations = defaultdict(lambda: defaultdict(list))  # (tier, family) -> clip -> rows
     columns = zip(table.tier.tolist(), table.family.tolist(), table.clip.tolist(), strict=True)
     for row, (tier, family, clip) in enumerate(columns):
         if row not in corrupt:
-            shown[tier, family][clip].append(row)
-    kept = set(corrupt)
-    for (tier, _), clips in shown.items():
+            presentations[tier, family][clip].append(row)
+    rows = set(corrupt)
+    for (tier, _), clips in presentations.items():
         limit = thinning.train if tier == protocol.TRAIN else thinning.clips
         for clip in sorted(clips, key=_clip_seed)[:limit]:
-            kept.update(clips[clip][: thinning.repeats])
-    return np.array(sorted(kept))
+            rows.update(clips[clip][: thinning.repeats])
+    return np.array(sorted(rows))
 
 
 def disk_bytes(letter: str, *, neurons: int | None = 50, thinning: Thinning = WHOLE) -> int:
-    """What a mouse takes on disk, nearly."""
+    """Approximate size on disk of a mouse, in bytes."""
     mouse = release.mice()[letter]
     return layout.size(
         len(kept_rows(letter, thinning)),
@@ -139,7 +163,7 @@ def disk_bytes(letter: str, *, neurons: int | None = 50, thinning: Thinning = WH
 
 
 def _is_written(final: Path, config: dict) -> bool:
-    """Whether ``final`` holds that recording; it must be empty or absent otherwise."""
+    """Whether the folder holds this recording; ``UserError`` if it holds another."""
     if not final.exists() or (final.is_dir() and not any(final.iterdir())):
         return False
     advice = "delete the folder or choose another output folder"
@@ -149,6 +173,7 @@ def _is_written(final: Path, config: dict) -> bool:
 
 
 def _script(letter: str, neurons: int, seed: int, thinning: Thinning, config: dict) -> Script:
+    """Everything that determines the session folder of a mouse."""
     mouse = release.mice()[letter]
     table = mouse.trials
     rows = kept_rows(letter, thinning)
@@ -172,18 +197,18 @@ def _script(letter: str, neurons: int, seed: int, thinning: Thinning, config: di
 
 
 def _dtype(letter: str) -> str:
-    """Of the arrays of a mouse; derived from the sizes of the release."""
+    """Dtype of the arrays of a mouse; derived from the sizes of the release."""
     return "float64" if letter in protocol.NEW_MICE else "float32"
 
 
 def _clip_seed(clip: str) -> int:
-    """A number that only the clip decides, and that has no order."""
+    """A number that depends on the clip id alone, in random order."""
     return zlib.crc32(clip.encode())
 
 
 @functools.lru_cache(maxsize=_FILMS)
 def _film(clip: str, family: str, seed: int) -> np.ndarray:
-    """The film of a clip, uint8 [T H W], no longer than the shortest of its trials."""
+    """The film of a clip: uint8 [T H W], at most as long as the shortest of its trials."""
     shortest = _shortest()[clip]
     rng = np.random.default_rng((seed, _clip_seed(clip)))
     for _ in range(_DRAWS):
@@ -196,16 +221,16 @@ def _film(clip: str, family: str, seed: int) -> np.ndarray:
 @functools.cache
 def _shortest() -> dict[str, int]:
     """Frames of the shortest trial of every clip, in all mice."""
-    found: dict[str, int] = {}
+    shortest: dict[str, int] = {}
     for mouse in release.mice().values():
         for clip, frames in zip(
             mouse.trials.clip.tolist(), mouse.trials.frames.tolist(), strict=True
         ):
-            found[clip] = min(frames, found.get(clip, frames))
-    return found
+            shortest[clip] = min(frames, shortest.get(clip, frames))
+    return shortest
 
 
 def _to_length(video: np.ndarray, frames: int) -> np.ndarray:
-    """[T H W] of so many frames: grey is shown after the end."""
+    """A film [T H W] cut to ``frames``, or extended to them by grey frames."""
     blank = np.full((max(frames - len(video), 0), *video.shape[1:]), BLANK_LEVEL, video.dtype)
     return np.concatenate([video, blank])[:frames]

@@ -1,7 +1,6 @@
-"""Simulated mice: recordings in the release's raw layout, from neurons whose truth is known.
+"""Small simulated mice, which a model learns in minutes, in the release's raw layout.
 
-``write_session`` writes one mouse, ``write_recording`` several: small ones that a model learns in
-minutes.
+``write_session`` writes one mouse, ``write_recording`` several.
 """
 
 from __future__ import annotations
@@ -19,17 +18,18 @@ from sensorium_jax.simulate import layout
 from sensorium_jax.simulate.layout import Script, Trial
 from sensorium_jax.simulate.neurons import make_population
 
-VERSION = 1  # raise it whenever the same seed would give another recording
+VERSION = 1  # increment when the same seed gives another recording
 
-GAP_SHARE = 0.02  # of file numbers without a file: tier "none"
+GAP_SHARE = 0.02  # share of file numbers without a file: tier "none"
 
 
 @dataclass(frozen=True)
 class SessionPlan:
-    """How much to record from one mouse.
+    """Numbers of neurons and trials of one mouse.
 
-    ``clips`` x ``repeats`` trials go to each of oracle and the two main test tiers, ``ood_clips`` x
-    ``ood_repeats`` to each out-of-domain family that protocol.OOD_ASSIGNMENT gives the letter.
+    Oracle and each of the two main test tiers have ``clips`` x ``repeats`` trials; each
+    out-of-domain family of the mouse (``protocol.OOD_ASSIGNMENT``) has ``ood_clips`` x
+    ``ood_repeats``.
     """
 
     letter: str
@@ -61,8 +61,17 @@ def write_recording(
 ) -> list[Path]:
     """Write one session folder for every mouse in ``letters`` and return their paths.
 
-    ``neurons`` is one number, or one for each mouse. The other sizes are as in SessionPlan, the
-    other arguments as in write_session; ``on_trial`` counts over all mice.
+    ``neurons`` is one number, or one for each mouse. The other sizes are those of ``SessionPlan``,
+    the other arguments those of ``write_session``; ``on_trial`` counts over all mice.
+
+    Raises:
+        UserError: as ``write_session``, or other numbers of neurons than mice.
+
+    Examples:
+        >>> write_recording("raw", letters="ABC", neurons=(10, 20))
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected one number of neurons, or one for each of 3 ...
     """
     letters = tuple(letters)
     counts = (neurons,) * len(letters) if isinstance(neurons, int) else tuple(neurons)
@@ -117,14 +126,14 @@ def write_session(
         dtype: of the recorded arrays, "float32" (as the old mice) or "float64" (as the new ones).
         withhold: write zeros for the responses of the four test tiers, as for the new mice.
         modulated: let running, pupil size and gaze change responses.
-        on_trial: called with (trials written, trials in all).
+        on_trial: called with the number of trials written, and their total.
 
-    Beside the release's files the folder has ``truth/``: ``trials.json`` (number, clip and family
+    Besides the release's files the folder has ``truth/``: ``trials.json`` (number, clip and family
     of every trial), ``rate/<i>.npy`` ([N T], the expected response, withheld or not) and
-    ``neurons.npz`` (the fields of Population).
+    ``neurons.npz`` (the fields of ``Population``).
 
     Raises:
-        UserError: for sizes below one, an unknown letter or dtype, or a folder already there.
+        UserError: a size below one, an unknown letter or dtype, or a folder that exists.
     """
     _check(out, plan, seed=seed, dtype=dtype)
     script = _script(plan, seed=seed, dtype=dtype, withhold=withhold, modulated=modulated)
@@ -132,12 +141,22 @@ def write_session(
 
 
 def session_name(letter: str) -> str:
-    """Folder of a simulated mouse: the release's pattern, with "simulated" for the hash."""
+    """Folder name of a simulated mouse: the release's pattern, with "simulated" for the hash.
+
+    Examples:
+        >>> session_name("A")
+        'dynamic00001-1-1-Video-simulated'
+    """
     return f"dynamic{sorted(protocol.OOD_ASSIGNMENT).index(letter) + 1:05d}-1-1-Video-simulated"
 
 
 def trial_count(plan: SessionPlan) -> int:
-    """Trials (files) that ``plan`` makes."""
+    """Number of trials (files) of a mouse.
+
+    Examples:
+        >>> trial_count(DEMO[0])  # 72 train, 3 x 3 x 4 main, 3 x 2 x 3 out-of-domain
+        126
+    """
     families = sum(map(len, protocol.OOD_ASSIGNMENT[plan.letter]))
     return plan.train + 3 * plan.clips * plan.repeats + families * plan.ood_clips * plan.ood_repeats
 
@@ -161,10 +180,11 @@ def _check(out: str | os.PathLike, plan: SessionPlan, *, seed: int, dtype: str) 
 
 
 def _script(plan: SessionPlan, *, seed: int, dtype: str, withhold: bool, modulated: bool) -> Script:
+    """Everything that determines the session folder of a mouse."""
     mouse = ord(plan.letter)
     tiers, trials = _schedule(plan, np.random.default_rng((seed, mouse, 1)))
     videos = _clips(trials, (seed, mouse, 2))  # clip -> uint8 [T H W]
-    hidden = protocol.TEST_TIERS if withhold else ()
+    withheld_tiers = protocol.TEST_TIERS if withhold else ()
     return Script(
         population=make_population(plan.neurons, seed=(seed, mouse, 0), modulated=modulated),
         temperament=None,
@@ -172,7 +192,7 @@ def _script(plan: SessionPlan, *, seed: int, dtype: str, withhold: bool, modulat
         trials=trials,
         film=lambda trial: videos[trial.clip],
         frames=max(map(len, videos.values())),
-        withheld=frozenset(trial.number for trial in trials if trial.tier in hidden),
+        withheld=frozenset(trial.number for trial in trials if trial.tier in withheld_tiers),
         dtype=dtype,
         seed=(seed, mouse, 3),
         config={"links": {}, "simulated": True, "seed": seed, **asdict(plan)},
@@ -180,8 +200,8 @@ def _script(plan: SessionPlan, *, seed: int, dtype: str, withhold: bool, modulat
 
 
 def _schedule(plan: SessionPlan, rng) -> tuple[np.ndarray, list[Trial]]:
-    """The tier of every file number (strings [n], with gaps) and the trials, by number."""
-    shown = []  # tier, family, clip
+    """The tier of every file number (strings [n], with gaps), and the trials sorted by number."""
+    presentations = []  # tier, family, clip
     main = (protocol.ORACLE, protocol.TEST_TIERS[0], protocol.TEST_TIERS[1])
     live, final = protocol.OOD_ASSIGNMENT[plan.letter]
     blocks = [(protocol.TRAIN, protocol.NATURAL, plan.train, 1)]
@@ -190,22 +210,23 @@ def _schedule(plan: SessionPlan, rng) -> tuple[np.ndarray, list[Trial]]:
         blocks += [(tier, family, plan.ood_clips, plan.ood_repeats) for family in families]
     for tier, family, clips, repeats in blocks:
         names = [f"{plan.letter}-{tier}-{family}-{index}" for index in range(clips)]
-        shown += [(tier, family, name) for name in names for _ in range(repeats)]
+        presentations += [(tier, family, name) for name in names for _ in range(repeats)]
 
-    gaps = max(1, round(GAP_SHARE * len(shown)))
-    numbers = rng.permutation(len(shown) + gaps)[: len(shown)]
+    count = len(presentations)
+    gaps = max(1, round(GAP_SHARE * count))
+    numbers = rng.permutation(count + gaps)[:count]
     trials = sorted(
-        (Trial(int(number), *what) for number, what in zip(numbers, shown, strict=True)),
+        (Trial(int(number), *fields) for number, fields in zip(numbers, presentations, strict=True)),
         key=lambda trial: trial.number,
     )
-    tiers = np.full(len(shown) + gaps, protocol.MISSING, dtype=f"<U{max(map(len, protocol.TIERS))}")
+    tiers = np.full(count + gaps, protocol.MISSING, dtype=f"<U{max(map(len, protocol.TIERS))}")
     for trial in trials:
         tiers[trial.number] = trial.tier
     return tiers, trials
 
 
 def _clips(trials: list[Trial], seed: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Every distinct clip once, uint8 [T H W], by name."""
+    """The film of every clip, by name: uint8 [T H W] each."""
     families = {trial.clip: trial.family for trial in trials}
     return {
         name: stimuli.clip(families[name], np.random.default_rng((*seed, index)))

@@ -1,14 +1,14 @@
-"""Stimuli made on the spot, at the benchmark's size and frame rate.
+"""Generated stimuli at the benchmark's size and frame rate.
 
-``natural.py`` makes surrogates of the natural movies; the five out-of-domain families have a file
-each, with every parameter named and adjustable:
+``natural.py`` makes surrogates of the natural movies. Each of the five out-of-domain families has a
+file with a dataclass of its parameters:
 
-    gabor = stimuli.DriftingGabor(frequencies_hz=(2.0,))
+    gabor = stimuli.DriftingGabor(frequencies_hz=(2.0,), segments=8)
     video, segments = stimuli.make_clip(gabor, np.random.default_rng(0))
-    clips = stimuli.make_set(gabor, rng)     # every condition once
+    clips = stimuli.make_set(gabor, np.random.default_rng(0))  # every condition once
 
-``estimate.py`` measures from frames what was drawn, ``pictures.py`` shows it, and
-``python -m sensorium_jax.stimuli`` writes both for all families.
+``estimate.py`` estimates conditions from frames. ``sensorium-jax stimuli`` writes pictures and a
+table of conditions for all families.
 """
 
 import numpy as np
@@ -57,5 +57,10 @@ OOD: dict[str, Family] = {
 
 
 def clip(family: str, rng: np.random.Generator) -> np.ndarray:
-    """A clip of ``protocol.NATURAL`` or of one of ``protocol.OOD_FAMILIES``, uint8 [T H W]."""
+    """A clip of ``protocol.NATURAL`` or of one of ``protocol.OOD_FAMILIES``, uint8 [T H W].
+
+    Examples:
+        >>> clip("drifting_gabor", np.random.default_rng(0)).shape  # 12 segments of 25 frames
+        (300, 36, 64)
+    """
     return natural_clip(rng) if family == protocol.NATURAL else make_clip(OOD[family], rng).video

@@ -1,4 +1,8 @@
-"""Drifting Gabors: a patch of grating in the middle of the screen.
+"""Drifting Gabors: a grating under a Gaussian window in the middle of the screen.
+
+    contrast(t, r) = contrast exp(-|r|^2 / (2 sigma^2)) cos(2 pi (u . r / wavelength - f t))
+
+r is the position relative to the centre, u the unit vector of the direction of motion.
 
 Sources: [A] trial metadata of the ten mice, anaflom/sensorium; [CL] templates fitted to the frames,
 bryanlimy/ViV1T-closed-loop, whose units are half heights of the screen.
@@ -21,7 +25,7 @@ SEGMENT_FRAMES = 25  # [A]
 
 
 class GaborCondition(NamedTuple):
-    """What one segment shows."""
+    """The condition of one segment."""
 
     direction_deg: float
     wavelength_px: float
@@ -33,15 +37,18 @@ class DriftingGabor:
     """Clips of drifting Gabors.
 
     Attributes:
-        directions_deg: of motion, eight [A].
-        wavelengths_px: three [A]: 3.2, 6.7, 11.4 [CL].
-        frequencies_hz: three [A]: 0.64, 1.8, 4.4 [CL].
-        sigma_px: of the Gaussian window [CL].
-        center_px: x, y of the patch; the middle of the screen [CL].
-        contrast: of the grating; the full range [CL].
-        grey_level: of the background; the middle of the range [CL].
-        segments: in a clip [A].
-        segment_frames: of a segment [A].
+        directions_deg: directions of motion; eight [A].
+        wavelengths_px: spatial wavelengths; three [A]: 3.2, 6.7, 11.4 [CL].
+        frequencies_hz: temporal frequencies; three [A]: 0.64, 1.8, 4.4 [CL].
+        sigma_px: std of the Gaussian window [CL].
+        center_px: (x, y) of the window's centre; the middle of the screen [CL].
+        contrast: contrast of the grating; the full range [CL].
+        grey_level: grey level of the background; the middle of the range [CL].
+        segments: number of segments in a clip [A].
+        segment_frames: length of a segment [A].
+
+    Raises:
+        UserError: a parameter that cannot be shown; the message says which and why.
     """
 
     directions_deg: tuple[float, ...] = tuple(range(0, 360, 45))
@@ -80,21 +87,38 @@ class DriftingGabor:
 
     @property
     def conditions(self) -> tuple[GaborCondition, ...]:
-        """Every direction at every wavelength and frequency."""
+        """Every direction at every wavelength and frequency.
+
+        Examples:
+            >>> len(DriftingGabor().conditions)  # 8 directions x 3 wavelengths x 3 frequencies
+            72
+        """
         axes = product(self.directions_deg, self.wavelengths_px, self.frequencies_hz)
         return tuple(GaborCondition(*condition) for condition in axes)
 
     def draw(self, rng: np.random.Generator) -> tuple[GaborCondition, ...]:
-        """Different conditions for one clip."""
-        return screen.draw_some(self, rng)
+        """Different conditions for one clip.
+
+        Examples:
+            >>> len(set(DriftingGabor().draw(np.random.default_rng(0))))
+            12
+        """
+        return screen.draw_conditions(self, rng)
 
     def segment(self, condition: GaborCondition, rng: np.random.Generator) -> np.ndarray:
-        """Contrast of one drifting Gabor [T H W]; nothing is random."""
+        """Contrast of one drifting Gabor [T H W]; does not use ``rng``.
+
+        Examples:
+            >>> family = DriftingGabor(contrast=0.5, segments=1)
+            >>> contrast = family.segment(family.conditions[0], np.random.default_rng(0))
+            >>> contrast.shape, bool(abs(contrast).max() <= 0.5)
+            ((25, 36, 64), True)
+        """
         y, x = screen.grid_px()
         y, x = y - self.center_px[1], x - self.center_px[0]
-        along_y, along_x = screen.unit_vector(condition.direction_deg)
-        space = (y * along_y + x * along_x) / condition.wavelength_px  # cycles
+        unit_y, unit_x = screen.unit_vector(condition.direction_deg)
+        space = (y * unit_y + x * unit_x) / condition.wavelength_px  # cycles
         frame = np.arange(self.segment_frames)[:, None, None]
-        time = frame * condition.frequency_hz / protocol.FRAME_RATE_HZ
+        time = frame * condition.frequency_hz / protocol.FRAME_RATE_HZ  # cycles
         window = np.exp(-(y**2 + x**2) / (2 * self.sigma_px**2))
         return self.contrast * window * np.cos(2 * np.pi * (space - time))

@@ -1,4 +1,6 @@
-"""Gaussian dots: one black or white spot at a time, somewhere on a grid.
+"""Gaussian dots: one static black or white spot per segment, at a position of a grid.
+
+    contrast(r) = contrast exp(-|r - position|^2 / (2 sigma^2))
 
 Sources: [A] trial metadata of the ten mice, anaflom/sensorium; [CL] measured on the frames,
 bryanlimy/ViV1T-closed-loop.
@@ -17,7 +19,7 @@ from sensorium_jax.stimuli import screen
 
 
 class GaussianDotsCondition(NamedTuple):
-    """What one segment shows."""
+    """The condition of one segment."""
 
     x_px: float
     y_px: float
@@ -31,11 +33,14 @@ class GaussianDots:
     Attributes:
         x_px: columns of the grid [CL].
         y_px: rows of the grid [CL].
-        contrasts: of the spots: black and white [A].
-        sigma_px: of the spots; half maximum at 4.5 to 5 pixels from the centre [CL].
-        grey_level: of the background; chosen.
-        segments: in a clip [A].
-        segment_frames: of a segment [A].
+        contrasts: contrasts of the spots: black and white [A].
+        sigma_px: std of the spots; half maximum at 4.5 to 5 pixels from the centre [CL].
+        grey_level: grey level of the background; chosen.
+        segments: number of segments in a clip [A].
+        segment_frames: length of a segment [A].
+
+    Raises:
+        UserError: a parameter that cannot be shown; the message says which and why.
     """
 
     x_px: tuple[float, ...] = tuple(np.linspace(9, 54, 15).tolist())
@@ -57,16 +62,28 @@ class GaussianDots:
 
     @property
     def conditions(self) -> tuple[GaussianDotsCondition, ...]:
-        """Every place in every contrast."""
+        """Every position in every contrast.
+
+        Examples:
+            >>> len(GaussianDots().conditions)  # 15 columns x 7 rows x 2 contrasts
+            210
+        """
         axes = product(self.x_px, self.y_px, self.contrasts)
         return tuple(GaussianDotsCondition(*condition) for condition in axes)
 
     def draw(self, rng: np.random.Generator) -> tuple[GaussianDotsCondition, ...]:
         """Different conditions for one clip."""
-        return screen.draw_some(self, rng)
+        return screen.draw_conditions(self, rng)
 
     def segment(self, condition: GaussianDotsCondition, rng: np.random.Generator) -> np.ndarray:
-        """Contrast of one spot that stands still [T H W]; nothing is random."""
+        """Contrast of one static spot [T H W]; does not use ``rng``.
+
+        Examples:
+            >>> spot = GaussianDotsCondition(x_px=30, y_px=20, contrast=-1.0)
+            >>> contrast = GaussianDots().segment(spot, np.random.default_rng(0))
+            >>> contrast.shape, float(contrast[0, 20, 30])
+            ((9, 36, 64), -1.0)
+        """
         y, x = screen.grid_px()
         squared = (y - condition.y_px) ** 2 + (x - condition.x_px) ** 2
         frame = condition.contrast * np.exp(-squared / (2 * self.sigma_px**2))

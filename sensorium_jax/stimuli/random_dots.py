@@ -1,4 +1,4 @@
-"""Random dot kinematograms: dots of which a share moves one way, the others each its own.
+"""Random dot kinematograms: a share of the dots moves coherently, each other dot randomly.
 
 Source: [A] trial metadata of the ten mice, anaflom/sensorium. Coherences, speeds and the dots'
 number, size and lifetime are not published.
@@ -17,7 +17,7 @@ from sensorium_jax.stimuli import screen
 
 
 class RandomDotsCondition(NamedTuple):
-    """What one segment shows."""
+    """The condition of one segment."""
 
     direction_deg: float
     coherence: float  # share of the dots that move in the direction
@@ -29,16 +29,19 @@ class RandomDots:
     """Clips of random dot kinematograms, half of the dots black, half white.
 
     Attributes:
-        directions_deg: of motion, eight [A].
-        coherences: two [A]; values chosen.
-        speeds_px_per_frame: two [A]; values chosen, some 50 and 120 degrees a second.
-        dots: on the screen; chosen.
-        radius_px: of a dot; chosen.
-        lifetime_frames: after which a dot starts elsewhere; chosen.
-        contrast: of the dots; chosen.
-        grey_level: of the background; chosen.
-        segments: in a clip [A].
-        segment_frames: of a segment [A].
+        directions_deg: directions of motion; eight [A].
+        coherences: shares of coherent dots; two [A]; values chosen.
+        speeds_px_per_frame: two [A]; values chosen, about 50 and 120 degrees per second.
+        dots: number of dots on the screen; chosen.
+        radius_px: radius of a dot; chosen.
+        lifetime_frames: time after which a dot jumps to a random position; chosen.
+        contrast: contrast of the dots; chosen.
+        grey_level: grey level of the background; chosen.
+        segments: number of segments in a clip [A].
+        segment_frames: length of a segment [A].
+
+    Raises:
+        UserError: a parameter that cannot be shown; the message says which and why.
     """
 
     directions_deg: tuple[float, ...] = tuple(range(0, 360, 45))
@@ -62,16 +65,28 @@ class RandomDots:
 
     @property
     def conditions(self) -> tuple[RandomDotsCondition, ...]:
-        """Every direction at every coherence and speed."""
+        """Every direction at every coherence and speed.
+
+        Examples:
+            >>> len(RandomDots().conditions)  # 8 directions x 2 coherences x 2 speeds
+            32
+        """
         axes = product(self.directions_deg, self.coherences, self.speeds_px_per_frame)
         return tuple(RandomDotsCondition(*condition) for condition in axes)
 
     def draw(self, rng: np.random.Generator) -> tuple[RandomDotsCondition, ...]:
         """Different conditions for one clip."""
-        return screen.draw_some(self, rng)
+        return screen.draw_conditions(self, rng)
 
     def segment(self, condition: RandomDotsCondition, rng: np.random.Generator) -> np.ndarray:
-        """Contrast of one kinematogram [T H W]."""
+        """Contrast of one kinematogram [T H W].
+
+        Examples:
+            >>> family = RandomDots(contrast=0.5)
+            >>> contrast = family.segment(family.conditions[0], np.random.default_rng(0))
+            >>> contrast.shape, np.unique(contrast).tolist()  # black, grey and white
+            ((60, 36, 64), [-0.5, 0.0, 0.5])
+        """
         angles = np.where(
             rng.random(self.dots) < condition.coherence,
             condition.direction_deg,
@@ -80,7 +95,7 @@ class RandomDots:
         velocity = condition.speed_px_per_frame * np.stack(
             screen.unit_vector(angles), axis=-1
         )  # [dots 2]
-        # A dot lives, then starts elsewhere; births are spread over time.
+        # Each life of a dot starts at a random position; ages in the first frame are random.
         frame = np.arange(self.segment_frames)[:, None]
         age = rng.integers(0, self.lifetime_frames, self.dots) + frame
         life, age = divmod(age, self.lifetime_frames)  # [T dots]

@@ -1,9 +1,12 @@
-"""The screen that stimuli are drawn on, and what every family of stimuli has in common.
+"""The screen, and the interface of all families of stimuli.
 
-A family is a frozen dataclass of named parameters. ``draw(rng)`` chooses the conditions of a clip,
-``segment(condition, rng)`` draws one of them, and ``conditions`` lists what a set of clips shows.
-Directions are degrees: 0 is rightwards, 90 upwards. Contrast is the difference from the background
-as a share of it: -1 is black, and 1 white on the middle grey.
+    contrast = (grey level - background) / background
+
+-1 is black, and 1 is white on the middle grey. Directions are in degrees: 0 is rightwards, 90
+upwards.
+
+A family is a frozen dataclass of parameters. ``draw(rng)`` samples the conditions of a clip,
+``segment(condition, rng)`` renders one of them, and ``conditions`` lists those of a set of clips.
 """
 
 from __future__ import annotations
@@ -17,42 +20,42 @@ import numpy as np
 from sensorium_jax import protocol
 from sensorium_jax.errors import UserError
 
-GREY = 127.5  # the middle of the range, which a grating of full contrast needs; else chosen
+GREY = 127.5  # the middle of the range, as gratings of full contrast need; chosen for the others
 MONITOR_CM = 56.5, 31.8  # width and height (bryanlimy/ViV1T-closed-loop)
-MONITOR_DISTANCE_CM = 15.0  # the same
+MONITOR_DISTANCE_CM = 15.0  # the same source
 NYQUIST_HZ = protocol.FRAME_RATE_HZ / 2
 
 
 class Segment(NamedTuple):
-    """A stretch of a clip that shows one condition."""
+    """Consecutive frames of a clip with one condition."""
 
     first_frame: int
     frames: int
-    condition: Any  # a NamedTuple of the family, with units in its names
+    condition: Any  # a NamedTuple of the family, with units in the names of its fields
 
 
 class Stimulus(NamedTuple):
-    """A clip, and what it shows when."""
+    """A clip and its segments."""
 
     video: np.ndarray  # uint8 [T H W], grey levels at 30 Hz
     segments: tuple[Segment, ...]
 
 
 class Family(Protocol):
-    """A kind of stimulus."""
+    """Interface of a family of stimuli."""
 
     grey_level: float  # of the background
 
     @property
     def segments(self) -> int:
-        """Conditions that a clip shows."""
+        """Number of segments in a clip."""
 
     @property
     def conditions(self) -> tuple[Any, ...]:
-        """What the clips of a set show between them, each once."""
+        """The conditions of a set of clips; each is shown once in the set."""
 
     def draw(self, rng: np.random.Generator) -> tuple[Any, ...]:
-        """Conditions of one clip, in order."""
+        """Random conditions of one clip, in order."""
 
     def segment(self, condition: Any, rng: np.random.Generator) -> np.ndarray:
         """Contrast of one condition [T H W]."""
@@ -61,22 +64,35 @@ class Family(Protocol):
 def make_clip(
     family: Family, rng: np.random.Generator, *, conditions: tuple[Any, ...] | None = None
 ) -> Stimulus:
-    """A clip of ``conditions``; by default the family draws them."""
-    shown = family.draw(rng) if conditions is None else conditions
-    parts = [family.segment(condition, rng) for condition in shown]
-    first = np.cumsum([0, *map(len, parts)])
+    """A clip of the given conditions, or of ``family.draw(rng)``.
+
+    Examples:
+        >>> from sensorium_jax.stimuli import RandomDots
+        >>> video, segments = make_clip(RandomDots(segments=2), np.random.default_rng(0))
+        >>> video.shape, [segment.first_frame for segment in segments]
+        ((120, 36, 64), [0, 60])
+    """
+    conditions = family.draw(rng) if conditions is None else conditions
+    parts = [family.segment(condition, rng) for condition in conditions]
+    first_frames = np.cumsum([0, *map(len, parts)])
     segments = (
-        Segment(int(start), len(part), condition)
-        for start, part, condition in zip(first, parts, shown, strict=False)
+        Segment(int(first_frame), len(part), condition)
+        for first_frame, part, condition in zip(first_frames, parts, conditions, strict=False)
     )
     return Stimulus(grey_levels(np.concatenate(parts), family.grey_level), tuple(segments))
 
 
 def make_set(family: Family, rng: np.random.Generator) -> list[Stimulus]:
-    """The fewest clips that between them show every condition once, in random order.
+    """The smallest set of clips that shows every condition once, in random order.
 
-    As published: 8 clips of random dots, 6 of each other family. Where the conditions do not fill
-    them, some clips show a segment less.
+    As published: 8 clips of random dots, 6 of each other family. If the number of conditions is not
+    a multiple of the number of clips, some clips have one segment less.
+
+    Examples:
+        >>> from sensorium_jax.stimuli import GaussianDots
+        >>> family = GaussianDots(x_px=(20.0, 40.0), segments=10)  # 2 x 7 x 2 = 28 conditions
+        >>> [len(clip.segments) for clip in make_set(family, np.random.default_rng(0))]
+        [10, 9, 9]
     """
     conditions = family.conditions
     order = [conditions[i] for i in rng.permutation(len(conditions))]
@@ -85,60 +101,115 @@ def make_set(family: Family, rng: np.random.Generator) -> list[Stimulus]:
 
 
 def grey_levels(contrast: np.ndarray, grey_level: float = GREY) -> np.ndarray:
-    """Contrast on a background to uint8 grey levels, same shape; what exceeds them is cut off."""
+    """round(grey_level (1 + contrast)), clipped to 0..255: uint8 of the same shape.
+
+    Examples:
+        >>> grey_levels(np.array([-1.0, 0.0, 1.0, 2.0])).tolist()
+        [0, 128, 255, 255]
+    """
     return np.clip(np.rint(grey_level + grey_level * contrast), 0, 255).astype(np.uint8)
 
 
-def draw_some(family: Family, rng: np.random.Generator) -> tuple[Any, ...]:
-    """Different conditions for one clip."""
+def draw_conditions(family: Family, rng: np.random.Generator) -> tuple[Any, ...]:
+    """Random conditions for one clip, drawn without replacement.
+
+    Examples:
+        >>> from sensorium_jax.stimuli import RandomDots
+        >>> len(set(draw_conditions(RandomDots(segments=32), np.random.default_rng(0))))
+        32
+    """
     conditions = family.conditions
-    shown = rng.choice(len(conditions), family.segments, replace=False)
-    return tuple(conditions[i] for i in shown)
+    indices = rng.choice(len(conditions), family.segments, replace=False)
+    return tuple(conditions[i] for i in indices)
 
 
 def grid_px() -> tuple[np.ndarray, np.ndarray]:
-    """Rows [H 1] and columns [1 W] of the pixels."""
+    """Coordinates y [H 1] and x [1 W] of the pixels.
+
+    Examples:
+        >>> y, x = grid_px()
+        >>> y.shape, x.shape, (y + x).shape
+        ((36, 1), (1, 64), (36, 64))
+    """
     return np.arange(protocol.HEIGHT)[:, None], np.arange(protocol.WIDTH)[None, :]
 
 
 def unit_vector(direction_deg: float | np.ndarray) -> tuple[Any, Any]:
-    """Components along y (down) and x (right)."""
+    """(-sin, cos) of a direction: components along y, which points down, and x.
+
+    Examples:
+        >>> y, x = unit_vector(90.0)  # upwards
+        >>> round(float(y)), round(float(x))
+        (-1, 0)
+    """
     angle = np.deg2rad(direction_deg)
     return -np.sin(angle), np.cos(angle)
 
 
 def degrees_per_px() -> float:
-    """Visual angle of a pixel in the middle of the screen, where it is largest: about 3.4.
+    """arctan(pixel width / distance), the visual angle of a pixel in the middle of the screen.
 
-    There a pixel a frame is a speed of about 100 degrees a second.
+    It is largest there. A speed of one pixel per frame is about 100 degrees per second.
+
+    Examples:
+        >>> round(degrees_per_px(), 1)
+        3.4
     """
     return float(np.rad2deg(np.arctan(MONITOR_CM[0] / protocol.WIDTH / MONITOR_DISTANCE_CM)))
 
 
 def check_positive(family: Family, *names: str) -> None:
-    """Raise a ``UserError`` unless these parameters, or all entries of them, are above 0."""
+    """Check that parameters, or all entries of tuples, are above 0.
+
+    Raises:
+        UserError: one is not; the message names it.
+
+    Examples:
+        >>> from sensorium_jax.stimuli import DriftingGabor
+        >>> DriftingGabor(sigma_px=0)
+        Traceback (most recent call last):
+        sensorium_jax.errors.UserError: expected sigma_px above 0 for DriftingGabor, got 0; ...
+    """
     for name in names:
         if min(_numbers(family, name)) <= 0:
-            raise _refusal(family, f"{name} above 0", getattr(family, name))
+            raise _error(family, f"{name} above 0", getattr(family, name))
 
 
 def check_counts(family: Family, *names: str) -> None:
-    """Raise a ``UserError`` unless these parameters, or all entries of them, are 1, 2, 3, ..."""
+    """Check that parameters, or all entries of tuples, are 1, 2, 3, ...
+
+    Raises:
+        UserError: one is not; the message names it.
+    """
     for name in names:
         if not all(isinstance(n, Integral) and n > 0 for n in _numbers(family, name)):
-            raise _refusal(family, f"whole {name} above 0", getattr(family, name))
+            raise _error(family, f"whole {name} above 0", getattr(family, name))
 
 
 def check_range(family: Family, *names: str, low: float, high: float) -> None:
-    """Raise a ``UserError`` unless these parameters, or all entries, are from low to high."""
+    """Check that parameters, or all entries of tuples, are from ``low`` to ``high``.
+
+    Raises:
+        UserError: one is not; the message names it.
+    """
     for name in names:
         values = _numbers(family, name)
         if min(values) < low or max(values) > high:
-            raise _refusal(family, f"{name} from {low:g} to {high:g}", getattr(family, name))
+            raise _error(family, f"{name} from {low:g} to {high:g}", getattr(family, name))
 
 
 def check_segments(family: Family) -> None:
-    """Raise a ``UserError`` if a clip has more segments than there are conditions."""
+    """Check that a clip has no more segments than the family has conditions.
+
+    Raises:
+        UserError: it has more.
+
+    Examples:
+        >>> from sensorium_jax.stimuli import RandomDots
+        >>> RandomDots(segments=33)
+        Traceback (most recent call last):
+        sensorium_jax.errors.UserError: expected at most 32 segments for RandomDots, ...
+    """
     available = len(family.conditions)
     if family.segments > available:
         raise UserError(
@@ -148,13 +219,13 @@ def check_segments(family: Family) -> None:
 
 
 def _numbers(family: Family, name: str) -> tuple[float, ...]:
-    """Entries of a parameter, which have to be finite; in a tuple where its default is one."""
+    """Entries of a parameter: finite numbers, in a tuple if the parameter's default is a tuple."""
     value = getattr(family, name)
-    many = isinstance(getattr(type(family), name), tuple)
-    values = value if many else (value,)
+    is_tuple = isinstance(getattr(type(family), name), tuple)
+    values = value if is_tuple else (value,)
     if not (isinstance(values, tuple) and values and all(map(_is_number, values))):
-        wanted = "a tuple of numbers, such as (1.0,)," if many else "a number"
-        raise _refusal(family, f"{wanted} as {name}", value)
+        kind = "a tuple of numbers, such as (1.0,)," if is_tuple else "a number"
+        raise _error(family, f"{kind} as {name}", value)
     return values
 
 
@@ -162,5 +233,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
 
-def _refusal(family: Family, wanted: str, value: Any) -> UserError:
-    return UserError(f"expected {wanted} for {type(family).__name__}, got {value!r}; change it")
+def _error(family: Family, requirement: str, value: Any) -> UserError:
+    kind = type(family).__name__
+    return UserError(f"expected {requirement} for {kind}, got {value!r}; change it")

@@ -13,7 +13,7 @@ from sensorium_jax import parallel
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.models.check import check_model
-from sensorium_jax.runs.predictions import make_evaluate
+from sensorium_jax.runs.predictions import make_evaluate, place_recordings
 from sensorium_jax.types import Array, Batch, TrainState
 
 MEMORY_SHARE = 0.8  # of what is free, that one program may take
@@ -38,9 +38,7 @@ class Programs:
             statistics=e.data.statistics,
             trials=e.evaluation_trials,
         )
-        self._data = parallel.replicate(
-            (recordings.neurons, recordings.statistics(e.data.statistics)), mesh
-        )
+        self._data = place_recordings(recordings, e.data.statistics, mesh)
         parts = e.model, e.scaling, self.optimizer, mesh
         self._step = parallel.make_train_step(*parts)
         self._ensemble_step = parallel.make_ensemble_step(*parts)

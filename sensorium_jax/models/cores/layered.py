@@ -91,8 +91,8 @@ class LayeredCore(Core):
             for option in self.per_layer:
                 self._option(option, layer)
             rows, columns = self._kernel_size(layer)
-            dilated = self._option("dilation", layer) != 1
-            if self.basis == "hermite" and (rows != columns or dilated):
+            is_dilated = self._option("dilation", layer) != 1
+            if self.basis == "hermite" and (rows != columns or is_dilated):
                 raise ValueError("expected square kernels without dilation in the hermite basis")
         if self.basis not in ("pixels", "hermite"):
             raise ValueError(f"expected a basis of pixels or hermite, got {self.basis!r}")

@@ -55,9 +55,9 @@ class ConvGRU(nn.Module):
     pad_input: bool = True
 
     def __post_init__(self):
-        padded = [self.kernel, *([self.input_kernel or self.kernel] if self.pad_input else [])]
-        if any(size % 2 == 0 for size in padded):
-            raise ValueError(f"expected odd kernels, which keep the map's size, got {padded}")
+        sizes = [self.kernel, *([self.input_kernel or self.kernel] if self.pad_input else [])]
+        if any(size % 2 == 0 for size in sizes):
+            raise ValueError(f"expected odd kernels, which keep the map's size, got {sizes}")
         super().__post_init__()
 
     @nn.compact
@@ -75,8 +75,8 @@ class ConvGRU(nn.Module):
         bias = self.param("bias", _chrono, (3 * r,))
         padding = conv.same_padding(k_input) if self.pad_input else conv.VALID
         frames = jnp.moveaxis(x, 1, 0)
-        carried = self.get_variable("carry", "state")
-        initial = () if carried is None else (carried,)
+        state = self.get_variable("carry", "state")
+        initial = () if state is None else (state,)
         states = conv.call_with_convolver(_run, frames, *weights, bias, *initial, padding=padding)
         if self.is_mutable_collection("carry") and not self.is_initializing():
             self.put_variable("carry", "state", states[-1])

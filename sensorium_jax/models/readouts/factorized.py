@@ -59,7 +59,7 @@ class Factorized(Readout):
     def __call__(
         self, features: Array, neurons: Neurons, shift: Array | None, *, train: bool
     ) -> Array:
-        """[B T' h w F], Neurons of one session [N ...], None -> [B T' N]."""
+        """[B T' h w F], Neurons of one mouse [N ...], None -> [B T' N]."""
         del shift, train
         h, w, f = features.shape[2:]
         n = neurons.mask.shape[-1]
@@ -70,14 +70,14 @@ class Factorized(Readout):
 
         mask = self._mask(self.param("mask", init, (n, h, w)))
         weights = self._weights(self.param("features", init, (n, f)))
-        # Masks first: their result is smaller than the product of mask and weights, [N h w F].
-        masked = jnp.einsum(
+        # Masks first: the product of masks and weights, [N h w F], would be larger.
+        mask_sums = jnp.einsum(
             "bthwf,nhw->btnf",
             features,
             mask.astype(features.dtype),
             preferred_element_type=jnp.float32,
         )
-        drive = jnp.einsum("btnf,nf->btn", masked, weights)
+        drive = jnp.einsum("btnf,nf->btn", mask_sums, weights)
         return drive + self.param("bias", nn.initializers.zeros, (n,)) if self.bias else drive
 
     def _mask(self, mask: Array) -> Array:

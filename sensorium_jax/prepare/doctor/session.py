@@ -12,7 +12,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.prepare import labels
 from sensorium_jax.prepare.doctor import published
 from sensorium_jax.prepare.doctor.findings import ERROR, NOTE, WARNING, Examined, Finding
-from sensorium_jax.prepare.recording import OnTrial, Recording, ClassifiedTrial, outcomes
+from sensorium_jax.prepare.recording import ClassifiedTrial, OnTrial, Recording, outcomes
 from sensorium_jax.prepare.survey import Survey
 
 NEGATIVE = -1e-3  # lowest valid response: the release's deconvolution gives down to about -1e-7
