@@ -12,13 +12,12 @@ Each has its own --help. Then check the store and train:
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sensorium_jax.cli.parser import Parser
-from sensorium_jax.cli.programs import exit_code
-from sensorium_jax.errors import DONE, USER_ERROR, hint
+from sensorium_jax.cli.programs import dispatch
+from sensorium_jax.errors import DONE
 
 _RAW = """Convert recordings of the SENSORIUM 2023 release into a store.
 
@@ -50,18 +49,12 @@ file, print(NWBHDF5IO(FILE).read()) tells.
 
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand: its second word says which."""
-    programs = {"raw": (_raw_parser, _raw), "nwb": (_nwb_parser, _nwb)}
-    if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: sensorium-jax prepare {{{','.join(programs)}}} ...\n\n{__doc__}", end="")
-        return DONE if argv else USER_ERROR
-    word, *rest = argv
-    if word not in programs:
-        print(f"error: no subcommand prepare {word!r}; {hint(word, programs)}", file=sys.stderr)
-        return USER_ERROR
-    make_parser, run = programs[word]
-    flags = make_parser().parse_args(rest)
     command = shlex.join(["sensorium-jax", "prepare", *argv])
-    return exit_code(lambda: run(flags, command))
+    words = {
+        "raw": (_raw_parser, lambda flags: _raw(flags, command)),
+        "nwb": (_nwb_parser, lambda flags: _nwb(flags, command)),
+    }
+    return dispatch("prepare", __doc__, words, argv)
 
 
 def _raw(flags, command: str) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from sensorium_jax.errors import STOPPED, USER_ERROR, Interrupted, one_line
+from sensorium_jax.cli.parser import Parser
+from sensorium_jax.errors import DONE, STOPPED, USER_ERROR, Interrupted, hint, one_line
 from sensorium_jax.pages.terminal import Console
+
+Words = Mapping[str, tuple[Callable[[], Parser], Callable[[Any], int]]]
 
 
 def exit_code(body: Callable[[], int]) -> int:
@@ -25,6 +29,27 @@ def exit_code(body: Callable[[], int]) -> int:
     except Exception as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return USER_ERROR
+
+
+def dispatch(command: str, about: str | None, words: Words, argv: Sequence[str]) -> int:
+    """Run a subcommand whose second word, such as ``write`` of ``submit write``, says what it does.
+
+    Args:
+        command: the first word.
+        about: printed by ``--help``.
+        words: by second word, what makes its parser and what runs it.
+        argv: the second word, and what follows it.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: sensorium-jax {command} {{{','.join(words)}}} ...\n\n{about}", end="")
+        return DONE if argv else USER_ERROR
+    word, *rest = argv
+    if word not in words:
+        print(f"error: no subcommand {command} {word!r}; {hint(word, words)}", file=sys.stderr)
+        return USER_ERROR
+    make_parser, run = words[word]
+    flags = make_parser().parse_args(rest)
+    return exit_code(lambda: run(flags))
 
 
 def use_huge_pages() -> None:

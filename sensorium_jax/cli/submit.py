@@ -8,14 +8,13 @@ Each has its own --help. Needs pip install 'sensorium_jax[submission]'.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sensorium_jax import protocol
 from sensorium_jax.cli.parser import Parser
-from sensorium_jax.cli.programs import exit_code
-from sensorium_jax.errors import DONE, USER_ERROR, hint
+from sensorium_jax.cli.programs import dispatch
+from sensorium_jax.errors import DONE
 
 _WRITE = """Predict, and write the zips of both tracks.
 
@@ -39,17 +38,8 @@ scored. A zip is unpacked for that, where temporary files go ($TMPDIR). Exit cod
 
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand: its second word says which."""
-    programs = {"write": (_write_parser, _write), "check": (_check_parser, _check)}
-    if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: sensorium-jax submit {{{','.join(programs)}}} ...\n\n{__doc__}", end="")
-        return DONE if argv else USER_ERROR
-    word, *rest = argv
-    if word not in programs:
-        print(f"error: no subcommand submit {word!r}; {hint(word, programs)}", file=sys.stderr)
-        return USER_ERROR
-    make_parser, run = programs[word]
-    flags = make_parser().parse_args(rest)
-    return exit_code(lambda: run(flags))
+    words = {"write": (_write_parser, _write), "check": (_check_parser, _check)}
+    return dispatch("submit", __doc__, words, argv)
 
 
 def _write(flags) -> int:

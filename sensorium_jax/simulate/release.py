@@ -40,8 +40,8 @@ class Thinning:
     left out in the same order in all mice, so that the mice of a pair still share clips.
 
     Examples:
-        >>> len(kept_rows("A", Thinning(train=10, clips=0, repeats=1)))
-        10
+        >>> len(kept_rows("A", Thinning(train=10, clips=1, repeats=1)))  # 1 oracle, 2 main, 3 bonus
+        16
     """
 
     train: int | None = None  # trials of the train tier

@@ -215,8 +215,9 @@ def _schedule(plan: SessionPlan, rng) -> tuple[np.ndarray, list[Trial]]:
     count = len(presentations)
     gaps = max(1, round(GAP_SHARE * count))
     numbers = rng.permutation(count + gaps)[:count]
+    pairs = zip(numbers, presentations, strict=True)
     trials = sorted(
-        (Trial(int(number), *fields) for number, fields in zip(numbers, presentations, strict=True)),
+        (Trial(int(number), *presentation) for number, presentation in pairs),
         key=lambda trial: trial.number,
     )
     tiers = np.full(count + gaps, protocol.MISSING, dtype=f"<U{max(map(len, protocol.TIERS))}")
