@@ -35,7 +35,7 @@ _PUBLIC = {
 }
 _MODULES = (*_moved.SHORT, "protocol", "stimuli", "submission", "torch_import", "types")
 
-__all__ = ["__version__", *_PUBLIC, *_MODULES]
+__all__ = ["__version__", *_PUBLIC, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:  # what the names are, for editors and type checkers
     from sensorium_jax import protocol, stimuli, submission, torch_import, types

@@ -60,6 +60,7 @@ MOVED = {
 ELSEWHERE = {  # modules that stay, some of whose names are in others now
     "data.format": ("data.writer",),
     "data.pipeline": ("data.recordings",),
+    "parallel": ("parallel",),
     "simulate.neurons": ("simulate.population",),
 }
 NAMES = {  # that changed
@@ -71,6 +72,8 @@ NAMES = {  # that changed
     "Partial": "DefinedMean",
     "DRAWN": "INTERVAL_SCORES",
     "SHOWN": "TITLES",
+    "in_turn": "first_process_first",
+    "replicated": "replicated_sharding",
     "score_all": "evaluate_tiers",
     "session_bars": "bars",
 }
@@ -94,9 +97,10 @@ def look_up(module: str, name: str):
     """
     for place in ELSEWHERE[module.removeprefix(f"{PACKAGE}.")]:
         new = importlib.import_module(f"{PACKAGE}.{place}")
-        if not name.startswith("_") and hasattr(new, name):
-            _warn(f"{module}.{name}", new.__name__)
-            return getattr(new, name)
+        name_now = NAMES.get(name, name)
+        if not name.startswith("_") and name_now in vars(new):
+            _warn(f"{module}.{name}", f"{new.__name__} {name_now}")
+            return getattr(new, name_now)
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 

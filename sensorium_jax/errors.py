@@ -2,7 +2,8 @@
 
 import difflib
 import errno
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 DONE, BUG, USER_ERROR, STOPPED = 0, 1, 2, 130  # exit codes; 130 as a shell reports Ctrl-C
 
@@ -27,6 +28,36 @@ def hint(name: str, names: Iterable[str]) -> str:
     names = list(names)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
     return f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
+
+
+def check_ranges(node: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Check numeric fields of a dataclass, each within its range, both ends included.
+
+    Of a field that is a tuple every entry is checked; None, words and flags are not.
+
+    Raises:
+        ValueError: a number outside of its range, or one that is not finite.
+
+    Examples:
+        >>> import types
+        >>> check_ranges(types.SimpleNamespace(stride=(2, 0)), {"stride": (1, 9)})
+        Traceback (most recent call last):
+        ValueError: expected stride from 1 to 9, got (2, 0)
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(node, name)
+        if not all(low <= number <= high for number in _numbers(value)):  # NaN is in no range
+            end = "up" if high == math.inf else f"to {high:g}" if high > 1e6 else f"to {high}"
+            raise ValueError(f"expected {name} from {low} {end}, got {value!r}")
+        if not all(map(math.isfinite, _numbers(value))):
+            raise ValueError(f"expected a finite {name}, got {value!r}")
+
+
+def _numbers(value: object) -> list[float]:
+    """The numbers in a field, tuples of tuples flattened."""
+    if isinstance(value, tuple | list):
+        return [number for entry in value for number in _numbers(entry)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
 
 def is_full_disk(error: BaseException) -> bool:

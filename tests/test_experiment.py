@@ -1,12 +1,16 @@
 """Experiments: overrides by name, a JSON record and back, schedules."""
 
 import dataclasses
+import functools
 import importlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sensorium_jax.configs import config_names, load_config
 from sensorium_jax.errors import UserError
@@ -19,10 +23,21 @@ from sensorium_jax.experiment import (
     register,
     to_record,
 )
+from sensorium_jax.experiment.fields import settable_fields
 
 MINE = sorted((Path(__file__).parents[1] / "experiments/configs").glob("[!_]*.py"))
 CONFIGS = [*config_names(), *map(str, MINE)]
 BASE = load_config("gru_baseline", "demo")
+
+
+def numeric_fields(node, prefix=""):
+    """Paths of all fields of nested dataclasses that hold numbers."""
+    for name, value in settable_fields(node).items():
+        if dataclasses.is_dataclass(value):
+            yield from numeric_fields(value, f"{prefix}{name}.")
+        first = value[0] if isinstance(value, tuple) and value else value
+        if isinstance(first, int | float) and not isinstance(first, bool):
+            yield f"{prefix}{name}"
 
 
 def test_there_are_configs():
@@ -81,6 +96,52 @@ def test_values_are_literals(assignment, path, value):
 def test_overrides_that_cannot_be(assignment, words):
     with pytest.raises(UserError, match=words):
         override(BASE, assignment)
+
+
+NUMBERS = sorted(
+    {
+        path
+        for name in config_names()
+        for size in ("demo", "published")
+        for path in numeric_fields(load_config(name, size))
+    }
+)
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+def test_every_number_of_a_config_has_a_range(path):
+    """Zero, negative, huge, infinite, NaN, None: set, or one line that names the field."""
+    for name in config_names():
+        base = load_config(name, "demo")
+        if path in numeric_fields(base):
+            break
+    texts = "0", "-1", "-1e9", str(10**22), "1e400", "-1e400", "1e30", "None", "(0, 1)", "()", "''"
+    for text in (*texts, "(1,) * 9", "nan", "True", "[[" * 200):
+        try:
+            changed = override(base, f"{path}={text}")
+        except UserError as error:
+            message = str(error)
+            assert path in message and "\n" not in message and len(message) < 700
+        else:
+            value = functools.reduce(getattr, path.split("."), changed)
+            flat = value if isinstance(value, tuple) else (value,)
+            assert all(math.isfinite(x) and abs(x) <= 1e30 for x in flat), (path, text, value)
+            assert all(abs(x) < 1e10 for x in flat if type(x) is int), (path, text, value)
+
+
+@pytest.mark.parametrize("part", ["model", "model.core", "model.readout", "data", "optimizer"])
+def test_parts_that_a_model_needs_cannot_be_left_out(part):
+    with pytest.raises(UserError, match=f"{part} is a .*got None"):
+        override(BASE, f"{part}=None")
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_overrides_of_any_text_end_in_one_line_or_an_experiment(path, value):
+    for assignment in (f"{path}={value}", f"seed={value}", f"model.{path}=1", path):
+        try:
+            assert isinstance(override(BASE, assignment), type(BASE))
+        except UserError as error:
+            assert str(error)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ TABLE = {  # wing: the wings that it imports from, besides itself
     "configs": {"models", "experiment", "errors"},
     "stimuli": {"protocol", "errors"},
     "data": {"types", "protocol", "errors", "files", "_version", "_moved"},
-    "parallel": {"models", "types", "protocol", "errors"},
+    "parallel": {"models", "types", "protocol", "errors", "_moved"},
     "prepare": {"data", "protocol", "errors", "files"},
     "scores": {"data", *GROUND},
     "simulate": {"prepare", "data", "stimuli", "protocol", "errors", "files", "types", "_moved"},

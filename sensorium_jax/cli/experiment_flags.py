@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from sensorium_jax.cli.parser import Parser
 from sensorium_jax.configs import SIZES
@@ -63,7 +64,7 @@ def join_processes() -> None:
     """
     import jax
 
-    number = {
+    number: dict[str, Any] = {
         name: int(os.environ[f"JAX_{name.upper()}"])
         for name in ("num_processes", "process_id")
         if f"JAX_{name.upper()}" in os.environ

@@ -75,7 +75,8 @@ def use_compilation_cache(console: Console) -> None:
     import jax
     import platformdirs
 
-    if jax.config.jax_compilation_cache_dir is None:
-        folder = platformdirs.user_cache_path("sensorium_jax") / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    console.print(f"Compiled programs are kept in {jax.config.jax_compilation_cache_dir}")
+    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if folder is None:
+        folder = str(platformdirs.user_cache_path("sensorium_jax") / "xla")
+        jax.config.update("jax_compilation_cache_dir", folder)
+    console.print(f"Compiled programs are kept in {folder}")

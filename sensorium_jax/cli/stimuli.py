@@ -80,7 +80,7 @@ def _folder(out: Path) -> Path:
 def _parameters(family: stimuli.Family) -> str:
     """What a family is, the sources and meanings of its parameters, and their values."""
     kind = type(family)
-    about = inspect.getdoc(inspect.getmodule(kind))
+    about = inspect.getdoc(inspect.getmodule(kind)) or ""
     values = [f"    {name} = {_short(value)}" for name, value in vars(family).items()]
     return "\n".join([about, "", f"{kind.__name__}: {inspect.getdoc(kind)}", "", *values])
 
@@ -104,6 +104,7 @@ def _families(flags) -> dict[str, stimuli.Family]:
     families = {name: functools.reduce(override, flags.set, stimuli.OOD[name]) for name in names}
     if flags.images:
         flashed = families[protocol.NATURAL_IMAGES]
+        assert isinstance(flashed, stimuli.NaturalImages)
         families[protocol.NATURAL_IMAGES] = dataclasses.replace(flashed, folder=Path(flags.images))
     return families
 

@@ -67,6 +67,7 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UserError(f"expected a config in {path}, found no file; check the path")
     spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None, "every file x.py has a loader"
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -5,10 +5,21 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.experiment import optim
 from sensorium_jax.models import Model, losses
 
 SEEDS = 1000  # seeds reserved for the members of an ensemble
+
+MOST_SEED = 2_000_000_000  # grain takes 32 bits, and every mouse adds its position
+_RANGES = {
+    "epoch_steps": (1, 1_000_000),
+    "max_epochs": (1, 1_000_000),
+    "evaluation_trials": (1, 10_000),
+    "seed": (0, MOST_SEED),
+    "neuron_devices": (1, 65_536),
+    "members": (1, SEEDS),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +41,13 @@ class Data:
     frames: int = 80
     trials: int = 8
     statistics: Literal["released", "framewise", "pooled"] = "released"
+
+    def __post_init__(self):
+        check_ranges(self, {"frames": (1, 100_000), "trials": (1, 10_000)})
+        if self.statistics not in ("released", "framewise", "pooled"):
+            raise ValueError(
+                f"expected statistics released, framewise or pooled, got {self.statistics!r}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +94,11 @@ class Experiment:
     members: int = 1
 
     def __post_init__(self):
-        for name in ("members", "neuron_devices"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected at least 1 of {name}, got {getattr(self, name)}")
+        check_ranges(self, _RANGES)
+        if self.members > 1 and self.seed * SEEDS + self.members > MOST_SEED:
+            raise ValueError(
+                f"expected seed from 0 to {MOST_SEED // SEEDS - 1} for an ensemble, got {self.seed}"
+            )
         warmup = self.model.core.warmup_frames
         if self.data.frames <= warmup:
             raise ValueError(

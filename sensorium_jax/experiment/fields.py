@@ -34,7 +34,7 @@ def override(node: T, assignment: str) -> T:
         raise UserError(f"expected --set FIELD=VALUE, got {assignment!r}")
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # too deep to be a value
         value = text
     return _replace(node, path.strip().split("."), value, path=path.strip())
 
@@ -53,19 +53,24 @@ def _replace(node: Any, names: list[str], value: Any, *, path: str) -> Any:
         value = _check_value(current, value, kind, path=path)
     try:
         return dataclasses.replace(node, **{name: value})
-    except ValueError as error:  # a dataclass that checks its own fields
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+    ) as error:  # a dataclass that checks its own fields
         raise UserError(f"{path}: {error}") from None
 
 
 def _check_value(current: Any, value: Any, kind: Any, *, path: str) -> Any:
     """Check that ``value`` may replace ``current`` in a field annotated with ``kind``."""
     if dataclasses.is_dataclass(current):
-        if value is None:  # an optional part, such as the shifter
+        optional = type(None) in typing.get_args(kind)  # such as the shifter
+        if value is None and optional:
             return None
         raise UserError(
             f"{path} is a {type(current).__name__}: set one of its fields "
-            f"({', '.join(f'{path}.{f}' for f in settable_fields(current))}), or None for no such "
-            "part"
+            f"({', '.join(f'{path}.{f}' for f in settable_fields(current))})"
+            f"{', or None for no such part' if optional else f', got {value!r}'}"
         )
     if kind is float and type(value) is int:
         return float(value)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, NamedTuple
+import math
+from typing import Any, Literal, NamedTuple
 
 import optax
+
+from sensorium_jax.errors import check_ranges
 
 __all__ = ["AdamW", "Plateau", "PlateauState"]
 
@@ -34,6 +37,7 @@ class AdamW:
     schedule: Literal["constant", "cosine"] = "constant"
 
     def __post_init__(self):
+        check_ranges(self, {"learning_rate": (0, math.inf), "weight_decay": (0, math.inf)})
         if self.schedule not in ("constant", "cosine"):
             raise ValueError(
                 f"expected a schedule of 'constant' or 'cosine', got {self.schedule!r}"
@@ -57,7 +61,7 @@ class PlateauState(NamedTuple):
     lr_scale: float = 1.0  # multiplies the learning rate
 
     @classmethod
-    def from_record(cls, record: dict[str, float]) -> PlateauState:
+    def from_record(cls, record: dict[str, Any]) -> PlateauState:
         """The state from a checkpoint; before version 0.2 ``lr_scale`` was called ``rate``.
 
         Examples:
@@ -92,6 +96,10 @@ class Plateau:
     rounds: int = 4
     tolerance: float = 1e-6
     floor: float = 0.02
+
+    def __post_init__(self):
+        limits = {"patience": (1, 1_000_000), "rounds": (1, 1_000_000), "factor": (0, 1)}
+        check_ranges(self, limits | {"tolerance": (0, math.inf), "floor": (0, 1)})
 
     def update(
         self, state: PlateauState, score: float, *, step: int

@@ -47,7 +47,7 @@ def from_record(record: Any) -> Any:
         return tuple(map(from_record, record))
     if not isinstance(record, dict):
         return record
-    label = record["type"]
+    label: str = record["type"]
     kind = classes().get(OLD_LABELS.get(label, label))
     if kind is None:
         raise UserError(

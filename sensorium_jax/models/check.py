@@ -168,9 +168,11 @@ def _core_function(core: Core, train: bool) -> Callable:
 
 
 def _neurons() -> Neurons:
-    shapes = (NEURONS, 3), (NEURONS,)
-    floats = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
-    return Neurons(*floats, jax.ShapeDtypeStruct((NEURONS,), jnp.bool))
+    return Neurons(
+        position_um=jax.ShapeDtypeStruct((NEURONS, 3), jnp.float32),
+        mean_response=jax.ShapeDtypeStruct((NEURONS,), jnp.float32),
+        mask=jax.ShapeDtypeStruct((NEURONS,), jnp.bool),
+    )
 
 
 def _check_scalar(name: str, function: Callable, params: Any) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -19,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.models.inputs import SIGNALS, mute_signals, normalise_inputs
 from sensorium_jax.models.parts import Core, Modulator, Readout, Shifter
 from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistics
@@ -81,6 +83,7 @@ class Model:
                     f"expected model.{name} to be a module derived from models.{kind.__name__}"
                     f"{', or None' if optional else ''}, got {type(part).__name__}"
                 )
+        check_ranges(self, {"elu_offset": (-math.inf, math.inf)})
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"expected a dtype of float32 or bfloat16, got {self.dtype!r}")
         unknown = set(self.without) - set(SIGNALS)
@@ -137,18 +140,16 @@ def _init(model: Model, key: Array, neurons: Neurons, *, clip: tuple) -> Params:
         readout["bias"] = drive_of_rate(neurons.mean_response) - model.elu_offset
     weights = {"core": core.get("params", {}), "readout": readout}
     behavior, pupil_center = inputs[1:]
-    if model.shifter is not None:
+    if (shifter := model.shifter) is not None:
 
         def init_shifter(key: Array) -> PyTree:
-            return model.shifter.lazy_init(key, pupil_center, behavior, train=False).get(
-                "params", {}
-            )
+            return shifter.lazy_init(key, pupil_center, behavior, train=False).get("params", {})
 
         weights["shifter"] = jax.vmap(init_shifter)(jax.random.split(shifter_key, sessions))
-    if model.modulator is not None:
+    if (modulator := model.modulator) is not None:
 
         def init_modulator(key: Array, neurons: Neurons) -> PyTree:
-            return model.modulator.lazy_init(key, behavior, neurons, train=False).get("params", {})
+            return modulator.lazy_init(key, behavior, neurons, train=False).get("params", {})
 
         keys = jax.random.split(jax.random.fold_in(shifter_key, 1), sessions)
         weights["modulator"] = jax.vmap(init_modulator)(keys, neurons)
@@ -218,19 +219,23 @@ def forward(
         As ``apply``: rate [S B T' N] in units of the response std, and the running statistics.
     """
     behavior, pupil_center = mute_signals(behavior, pupil_center, model.without)
-    keys = jax.random.split(key if train else jax.random.key(0))
-    core_keys, readout_keys = (jax.random.split(k, video.shape[0]) for k in keys)
+    if not train:
+        key = jax.random.key(0)
+    assert key is not None, "training needs a key"
+    core_keys, readout_keys = (jax.random.split(k, video.shape[0]) for k in jax.random.split(key))
     mutable = ["batch_stats"] if train else []
-    inputs = video, behavior, pupil_center
     features, updated = compute_features(
-        model, params, *inputs, core_keys, train=train, mutable=mutable
+        model, params, video, behavior, pupil_center, core_keys, train=train, mutable=mutable
     )
     # Each mouse's batch is normalised by its moments; running statistics take the mean over mice.
     stats = params.stats
     if train and stats:
         stats = jax.tree.map(lambda x: x.mean(0), updated["batch_stats"])
-    shared = gather((features, behavior, pupil_center))
-    return compute_rate(model, params, *shared, neurons, readout_keys, train=train), stats
+    features, behavior, pupil_center = gather((features, behavior, pupil_center))
+    rate = compute_rate(
+        model, params, features, behavior, pupil_center, neurons, readout_keys, train=train
+    )
+    return rate, stats
 
 
 def compute_features(
@@ -249,7 +254,7 @@ def compute_features(
 
     The core computes in ``model.dtype``, to which the inputs are cast.
     """
-    inputs = (x.astype(model.dtype) for x in (video, behavior, pupil_center))
+    video, behavior, pupil_center = (x.astype(model.dtype) for x in (video, behavior, pupil_center))
 
     def core(
         video: Array, behavior: Array, pupil_center: Array, key: Array, carry: PyTree
@@ -264,7 +269,7 @@ def compute_features(
             mutable=mutable,
         )
 
-    return jax.vmap(core)(*inputs, keys, carry)
+    return jax.vmap(core)(video, behavior, pupil_center, keys, carry)
 
 
 def compute_rate(
@@ -282,12 +287,12 @@ def compute_rate(
     frames = features.shape[2]
     behavior, pupil_center = behavior[:, :, -frames:], pupil_center[:, :, -frames:]
     shift = None
-    if model.shifter is not None:
+    if (shifter := model.shifter) is not None:
 
-        def shifter(weights: PyTree, pupil_center: Array, behavior: Array) -> Array:
-            return model.shifter.apply({"params": weights}, pupil_center, behavior, train=train)
+        def shift_of(weights: PyTree, pupil_center: Array, behavior: Array) -> Array:
+            return shifter.apply({"params": weights}, pupil_center, behavior, train=train)
 
-        shift = jax.vmap(shifter)(params.weights["shifter"], pupil_center, behavior)
+        shift = jax.vmap(shift_of)(params.weights["shifter"], pupil_center, behavior)
 
     def readout(weights: PyTree, features: Array, neurons: Neurons, shift, key: Array) -> Array:
         rngs = {"position": key} if train else {}
@@ -299,12 +304,12 @@ def compute_rate(
     sessions = params.weights["readout"], features, neurons, shift, keys
     drive = jax.lax.map(lambda session: readout(*session), sessions)
     rate = rate_of_drive(drive + model.elu_offset)
-    if model.modulator is not None:
+    if (modulator := model.modulator) is not None:
 
-        def modulator(weights: PyTree, behavior: Array, neurons: Neurons) -> Array:
-            return model.modulator.apply({"params": weights}, behavior, neurons, train=train)
+        def gain_of(weights: PyTree, behavior: Array, neurons: Neurons) -> Array:
+            return modulator.apply({"params": weights}, behavior, neurons, train=train)
 
-        rate *= jax.vmap(modulator)(params.weights["modulator"], behavior, neurons)
+        rate *= jax.vmap(gain_of)(params.weights["modulator"], behavior, neurons)
     return rate
 
 

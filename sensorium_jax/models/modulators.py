@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.models.parts import Modulator
 from sensorium_jax.types import Array, Neurons
 
@@ -35,6 +36,10 @@ class MLP(Modulator):
 
     layers: int = 2
     hidden: int = 8
+
+    def __post_init__(self):
+        check_ranges(self, {"layers": (1, 1000), "hidden": (1, 65_536)})
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, behavior: Array, neurons: Neurons, *, train: bool) -> Array:

@@ -7,7 +7,7 @@ defaults. ``check.py`` checks the parts of a model against this contract before 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, dataclass_transform
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,7 +15,12 @@ import jax.numpy as jnp
 from sensorium_jax.types import Array, Neurons, PyTree
 
 
-class Core(nn.Module):
+@dataclass_transform(frozen_default=True)  # tells type checkers that parts are frozen and hashable
+class Part(nn.Module):
+    """What all parts are."""
+
+
+class Core(Part):
     """From video and behaviour to feature maps, with weights that all mice share.
 
         features_t = f(video_{t-m..t}, behavior_{t-m..t}, pupil_center_{t-m..t}),  m = memory_frames
@@ -68,7 +73,7 @@ class Core(nn.Module):
         return cls()
 
 
-class Readout(nn.Module):
+class Readout(Part):
     """From feature maps to one drive per neuron, with separate parameters for each mouse.
 
     A parameter "bias" [N], if there is one, is set so that the initial rates are near the neurons'
@@ -108,7 +113,7 @@ class Readout(nn.Module):
         return cls()
 
 
-class Shifter(nn.Module):
+class Shifter(Part):
     """From gaze to a shift of all receptive fields of a mouse, in map half-widths.
 
     Examples:
@@ -130,7 +135,7 @@ class Shifter(nn.Module):
         return cls()
 
 
-class Modulator(nn.Module):
+class Modulator(Part):
     """From behaviour to a positive gain that multiplies every neuron's rate.
 
     Examples:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.models.parts import Shifter
 from sensorium_jax.types import Array
 
@@ -36,6 +37,10 @@ class MLP(Shifter):
 
     layers: int = 3
     hidden: int = 5
+
+    def __post_init__(self):
+        check_ranges(self, {"layers": (1, 1000), "hidden": (1, 65_536)})
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, pupil_center: Array, behavior: Array, *, train: bool) -> Array:

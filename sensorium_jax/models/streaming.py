@@ -20,7 +20,7 @@ from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistic
 class Carry(NamedTuple):
     """State between two calls of ``step``."""
 
-    frames: tuple[Array, Array, Array]  # normalised inputs [S B m ...], m at most memory_frames
+    frames: tuple[Array, ...]  # normalised inputs [S B m ...], m at most memory_frames
     core: PyTree  # states of recurrences; empty before the first
 
 
@@ -49,18 +49,19 @@ def step(
     inputs = (inputs[0], *mute_signals(*inputs[1:], model.without))
     if carry is not None:
         inputs = tuple(jnp.concatenate(x, axis=2) for x in zip(carry.frames, inputs, strict=True))
-    core, frames = model.core, inputs[0].shape[2]
+    video, behavior, pupil_center = inputs
+    core, frames = model.core, video.shape[2]
     memory = core.warmup_frames if core.memory_frames is None else core.memory_frames
     recent_inputs = tuple(x[:, :, max(0, frames - memory) :] for x in inputs)
     states = {} if carry is None else carry.core
     if frames <= core.warmup_frames:
-        no_rate = jnp.zeros((*inputs[0].shape[:2], 0, neurons.mask.shape[1]))
+        no_rate = jnp.zeros((*video.shape[:2], 0, neurons.mask.shape[1]))
         return no_rate, Carry(recent_inputs, states)
-    keys = jax.random.split(jax.random.key(0), inputs[0].shape[0])
+    keys = jax.random.split(jax.random.key(0), video.shape[0])
     run = functools.partial(compute_features, model, params, train=False, mutable=["carry"])
-    features, states = run(*inputs, keys, carry=states)
+    features, states = run(video, behavior, pupil_center, keys, carry=states)
     features = features[:, :, -batch.video.shape[2] :]  # of the new frames
-    rate = compute_rate(model, params, features, *inputs[1:], neurons, keys, train=False)
+    rate = compute_rate(model, params, features, behavior, pupil_center, neurons, keys, train=False)
     return rate, Carry(recent_inputs, dict(states))
 
 

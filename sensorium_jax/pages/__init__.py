@@ -1,1 +1,1 @@
-"""All there is to look at: pages, figures, tables and bars in the terminal."""
+"""HTML pages and figures, tables and progress bars in the terminal."""

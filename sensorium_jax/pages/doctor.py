@@ -1,4 +1,4 @@
-"""A diagnosis for people: on the terminal, and as one HTML file that needs nothing else."""
+"""The diagnosis of an examination, in the terminal and as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ SHORT = {  # tiers, as column headers
     "live_test_bonus": "live+",
     "final_test_bonus": "final+",
 }
-MOST_ALIKE = 5  # findings of one mouse that begin with the same words
+MOST_ALIKE = 5  # findings of one mouse with the same first word that are shown
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
-    """Print it."""
+    """Print a diagnosis."""
     header, rows = _counts(diagnosis)
     if rows:
         caption = "T: frames of an array. live+, final+: the out-of-domain tiers."
         cells = tuple(Row(tuple(row)) for row in rows)
         terminal.show(Table(tuple(header), cells, diagnosis.path, caption), console)
-    for finding in _condensed(diagnosis):
+    for finding in _condense(diagnosis):
         level = Text(finding.level, style=COLOURS[finding.level])
         console.print(level, Text(f"{finding.where}: {finding.what}"), soft_wrap=True)
     console.print(_verdict(diagnosis), highlight=False)
 
 
 def write(diagnosis: Diagnosis, path: Path) -> None:
-    """Write it as a page."""
+    """Write a diagnosis as an HTML page."""
     header, rows = _counts(diagnosis)
     body = [
         f"<h1>{html.escape(diagnosis.path)}</h1>",
@@ -54,7 +54,7 @@ def write(diagnosis: Diagnosis, path: Path) -> None:
         *(
             f'<p class="{finding.level}"><b>{finding.level}</b> {html.escape(finding.where)}: '
             f"{html.escape(finding.what)}</p>"
-            for finding in _condensed(diagnosis)
+            for finding in _condense(diagnosis)
         ),
         "<h2>What the mice saw</h2>",
         *map(_stills, diagnosis.sessions),
@@ -63,7 +63,7 @@ def write(diagnosis: Diagnosis, path: Path) -> None:
 
 
 def _counts(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
-    """A row a mouse: neurons, frames, trials by tier, type of the responses."""
+    """Header and rows, one a mouse: neurons, frames, trials by tier, dtype of the responses."""
     header = ["mouse", "neurons", "T", *SHORT.values(), "type"]
     rows = []
     for mouse in diagnosis.sessions:
@@ -78,22 +78,23 @@ def _verdict(diagnosis: Diagnosis) -> str:
     return f"{len(diagnosis.sessions)} mice, {', '.join(counts)}"
 
 
-def _condensed(diagnosis: Diagnosis) -> Iterable[Finding]:
-    """By level; of many alike in one mouse only the first few."""
+def _condense(diagnosis: Diagnosis) -> Iterable[Finding]:
+    """The findings by level; of similar findings in one mouse only the first few."""
     for level in (ERROR, WARNING, NOTE):
 
         def kind(finding: Finding) -> tuple[str, str]:
             return finding.where.partition(",")[0], finding.what.partition(" ")[0]
 
-        for _, alike in groupby(sorted(diagnosis.select(level), key=kind), key=kind):
-            alike = list(alike)
-            yield from alike[:MOST_ALIKE]
-            if len(alike) > MOST_ALIKE:
-                where = alike[0].where.partition(",")[0]
-                yield Finding(level, where, f"... and {len(alike) - MOST_ALIKE} like these")
+        for _, group in groupby(sorted(diagnosis.select(level), key=kind), key=kind):
+            similar = list(group)
+            yield from similar[:MOST_ALIKE]
+            if len(similar) > MOST_ALIKE:
+                session = similar[0].where.partition(",")[0]
+                yield Finding(level, session, f"... and {len(similar) - MOST_ALIKE} like these")
 
 
 def _stills(mouse) -> str:
+    """A still of every stimulus family of a mouse, as HTML."""
     figures = [
         page.picture(_png(still), f"{family}: {mouse.families()[family]} trials")
         for family, still in sorted(mouse.examples.items())

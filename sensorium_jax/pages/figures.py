@@ -16,7 +16,7 @@ COLOUR, SECOND, GREY = "#2f7ed8", "#e07b00", "#999999"
 
 @style()
 def scores(report: Report):
-    """Single-trial correlation by tier and family: interval, every mouse, ceiling."""
+    """Single-trial correlation by tier and family, with interval, every mouse, and ceiling."""
     rows = report.rows()[::-1]
     figure = make_figure(8, 0.7 + 0.28 * len(rows))
     axes = figure.subplots()
@@ -36,7 +36,7 @@ def scores(report: Report):
 
 
 def scores_caption(report: Report) -> str:
-    """What ``scores`` shows."""
+    """The caption of ``scores``."""
     mark = " Marks: the true rate's score." if report.simulated else ""
     return (
         "Single-trial correlation, mean over neurons, with its 95 % interval over clips and "
@@ -61,7 +61,7 @@ def learning_curves(records: Sequence[dict]):
 
 @style()
 def traces(score: Score):
-    """Responses of the best, the median and the worst neuron to one clip, and their prediction."""
+    """Responses and predictions of the best, the median and the worst neuron on one clip."""
     example = score.example
     seconds = (protocol.SKIP_FRAMES + np.arange(len(example.std))) / protocol.FRAME_RATE_HZ
     figure = make_figure(8, 5)
@@ -99,19 +99,19 @@ def histograms(report: Report):
 def maps(
     names: Sequence[str],
     places: Sequence[np.ndarray],  # [N 2] of each mouse
-    values: Sequence[np.ndarray],  # [N]
+    values: Sequence[np.ndarray],  # [N] of each mouse
     *,
     unit: str,
     limits: tuple[float, float] | None = None,
 ):
-    """Every neuron at its place, coloured by its score: one panel a mouse."""
+    """Every neuron at its position, coloured by its score: one panel a mouse."""
     columns = min(5, len(names))
     rows = -(-len(names) // columns)
     figure = make_figure(8, 0.6 + rows * 8 / columns * 0.85)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     top = max(float(np.percentile(np.concatenate(values), 98)), 0.05)
     for axes, name, place, value in zip(panels, names, places, values, strict=False):
-        drawn = axes.scatter(
+        points = axes.scatter(
             *place.T,
             c=value,
             s=np.clip(4000 / len(value), 1, 14),
@@ -128,13 +128,13 @@ def maps(
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     panels[0].set(xlabel=f"x ({unit})", ylabel=f"y ({unit})")
-    figure.colorbar(drawn, ax=list(panels), label="correlation", shrink=0.7)
+    figure.colorbar(points, ax=list(panels), label="correlation", shrink=0.7)
     return figure
 
 
 @style()
 def filters(kernels: np.ndarray):
-    """Filters [K L D] as images, each scaled by its own largest magnitude."""
+    """D filters [K L D] as images, each scaled by its largest magnitude."""
     count = min(kernels.shape[2], 64)
     columns = min(16, count)
     rows = -(-count // columns)

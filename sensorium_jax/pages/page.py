@@ -1,4 +1,4 @@
-"""Pages that need nothing else: one HTML file, on a phone or a desk, in light and dark."""
+"""Self-contained HTML pages, for small and large screens, in light and dark mode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from sensorium_jax.files import whole_file
 from sensorium_jax.tables import Row, Table
 
-INK = "#010203"  # what figures draw text and axes in; a page turns it into its own text colour
+INK = "#010203"  # colour of text and axes in figures; pages replace it by their text colour
 STYLE = {
     **dict.fromkeys(
         ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
@@ -27,26 +27,26 @@ STYLE = {
 
 
 def render(title: str, *body: str) -> str:
-    """A page of HTML fragments; the title is text."""
+    """A page of HTML fragments; the title is plain text."""
     return "\n".join([_START, f"<title>{html.escape(title)}</title>", _STYLE, *body, _END])
 
 
 def write(path: Path, title: str, *body: str) -> None:
-    """Write a page of HTML fragments, whole or not at all."""
-    with whole_file(path) as beside:
-        beside.write_text(render(title, *body), encoding="utf-8")
+    """Write a page of HTML fragments, complete or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(render(title, *body), encoding="utf-8")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of plain text that scrolls by itself where it is too wide."""
+    """A table of plain text, which scrolls if it is wider than the screen."""
     return Table(tuple(header), tuple(Row(tuple(row)) for row in rows))._repr_html_()
 
 
 def figure(drawn, caption: str) -> str:
-    """A matplotlib figure as inline SVG in the page's own text colour, with a caption."""
+    """A matplotlib figure as inline SVG in the page's text colour, with a caption."""
     import matplotlib
 
-    salt = {"svg.hashsalt": caption}  # figures of one page must not share names of clip paths
+    salt = {"svg.hashsalt": caption}  # figures of one page must have different clip path ids
     with matplotlib.rc_context({**STYLE, **salt}), io.StringIO() as file:
         drawn.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         svg = file.getvalue()
@@ -57,7 +57,7 @@ def figure(drawn, caption: str) -> str:
 
 
 def picture(png: bytes, caption: str) -> str:
-    """A PNG of few pixels, enlarged without smoothing."""
+    """A small PNG, enlarged without smoothing, with a caption."""
     data, text = base64.b64encode(png).decode(), html.escape(caption)
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{text}">'
@@ -67,9 +67,9 @@ def picture(png: bytes, caption: str) -> str:
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Draw as pages do, and leave matplotlib's settings as they were.
+    """Draw in the style of pages, and restore matplotlib's settings afterwards.
 
-    For a ``with``, or, as ``@style()``, for functions that make figures.
+    A context manager, or, as ``@style()``, a decorator of functions that make figures.
     """
     import matplotlib  # slow to import, and only for figures
 
@@ -78,7 +78,7 @@ def style() -> Iterator[None]:
 
 
 def make_figure(width: float, height: float):
-    """An empty matplotlib figure, in inches; to be drawn in ``style``."""
+    """An empty matplotlib figure of this size in inches; draw it within ``style``."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -1,4 +1,4 @@
-"""``report.html``: all there is to see of a scored run, on one page that needs nothing else."""
+"""``report.html``: scores, figures and model card of a scored run on one self-contained page."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "tensorstore", "grain", 
 
 
 def write(path: Path, trained: Ensemble, report: Report, *, logs: list[Path]) -> None:
-    """Write the page.
+    """Write the page of a run.
 
     Args:
-        path: of the page.
-        trained: what was scored; of several members, filters and positions are the first's.
+        path: the file of the page.
+        trained: the run or ensemble; filters and positions are those of its first member.
         report: its scores.
         logs: ``metrics.jsonl`` of each member.
     """
@@ -69,7 +69,7 @@ def _curves(logs: list[Path]) -> Iterator[str]:
 
 
 def _neurons(trained: Ensemble, report: Report) -> Iterator[str]:
-    """Traces, and maps of the neurons of the mice that were scored on the first tier."""
+    """Traces of three neurons, and maps of all neurons, scored on the first tier."""
     tier = report.rows()[0][0]
     chosen = report.select(tier)
     recordings = trained.recordings
@@ -94,28 +94,30 @@ def _neurons(trained: Ensemble, report: Report) -> Iterator[str]:
     yield page.figure(figures.maps(names, cortex, values, unit="um"), caption)
     positions = _positions(trained.runs[0])
     if positions is not None:
-        read = [positions[s][mask] for s, mask in zip(sessions, masks, strict=True)]
-        drawn = figures.maps(names, read, values, unit="map half-widths", limits=(-1.1, 1.1))
-        yield page.figure(drawn, "Where on the feature map every neuron reads, before gaze shifts.")
+        places = [positions[s][mask] for s, mask in zip(sessions, masks, strict=True)]
+        figure = figures.maps(names, places, values, unit="map half-widths", limits=(-1.1, 1.1))
+        caption = "Where on the feature map every neuron reads, before gaze shifts."
+        yield page.figure(figure, caption)
 
 
 def _positions(run: Run) -> np.ndarray | None:
-    """Where each neuron reads, (x, y) in -1..1: [S N 2]; None for a readout without positions."""
+    """Readout positions (x, y) of neurons, -1..1: [S N 2]; None for a readout without positions."""
     readout, weights = run.experiment.model.readout, run.params.weights["readout"]
     if not readout.takes_shift:
         return None
-    features = np.zeros((1, 1, 2, 2, weights["features"].shape[2]), np.float32)  # say nothing
+    features = np.zeros((1, 1, 2, 2, weights["features"].shape[2]), np.float32)  # not used
 
-    def of_session(weights, neurons):
-        _, kept = readout.apply(
+    def session_positions(weights, neurons):
+        _, variables = readout.apply(
             {"params": weights}, features, neurons, None, train=False, mutable=["intermediates"]
         )
-        return kept["intermediates"]["position"][0]
+        return variables["intermediates"]["position"][0]
 
-    return np.asarray(jax.jit(jax.vmap(of_session))(weights, run.recordings.neurons))
+    return np.asarray(jax.jit(jax.vmap(session_positions))(weights, run.recordings.neurons))
 
 
 def _core(run: Run) -> Iterator[str]:
+    """The spatial filters of the first layer, if the core has such."""
     kernels = run.experiment.model.core.spatial_filters(run.params.weights["core"])
     if kernels is None:
         return
@@ -125,7 +127,7 @@ def _core(run: Run) -> Iterator[str]:
 
 
 def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
-    """Model card and environment."""
+    """The model card, and the versions and devices of the environment."""
     run = trained.runs[0]
     e, model = run.experiment, run.experiment.model
     recordings = trained.recordings
@@ -173,11 +175,11 @@ def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
 
 
 def _speed(path: Path) -> float | None:
-    """Steps per second, the median between neighbouring lines of a log: without interruptions."""
+    """Steps per second: the median over pairs of successive lines of a log, if there are any."""
     records = [json.loads(line) for line in path.read_text().splitlines()]
     step, time = (np.array([r[name] for r in records]) for name in ("step", "time"))
-    moved = np.diff(step) > 0
-    seconds = np.diff(time)[moved] / np.diff(step)[moved]
+    pairs = np.diff(step) > 0
+    seconds = np.diff(time)[pairs] / np.diff(step)[pairs]
     return float(1 / np.median(seconds)) if len(seconds) and np.median(seconds) > 0 else None
 
 

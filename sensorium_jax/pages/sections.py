@@ -1,4 +1,4 @@
-"""The parts of a page that show a report."""
+"""The sections of a page that show a report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from sensorium_jax.scores.report import Report
 
 
 def report_page(report: Report) -> str:
-    """A page of its own: tables and figures of a report, as HTML."""
+    """A self-contained HTML page with the tables and figures of a report.
+
+    Examples:
+        >>> "Nothing was scored." in report_page(Report(()))
+        True
+    """
     return page.render("Scores", "<h1>Scores</h1>", *report_sections(report))
 
 
 def report_sections(report: Report) -> list[str]:
-    """HTML fragments: scores and intervals, mice, distributions over neurons."""
+    """HTML fragments: scores with intervals, scores by mouse, distributions over neurons."""
     if not report.scores:
         return [f"<p>Nothing was scored. {html.escape(report.caption())}</p>"]
     return [

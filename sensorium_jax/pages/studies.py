@@ -1,4 +1,4 @@
-"""Figures of the questions. Each function takes plain values and returns a matplotlib figure."""
+"""Figures of the studies. Each function takes plain values and returns a matplotlib figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sensorium_jax.scores.compare import Difference
 
 @style()
 def gains(differences: Mapping[str, Difference]):
-    """Differences by name: b minus a, and its interval."""
+    """Differences b - a with their intervals, by name."""
     figure = make_figure(8, 0.8 + 0.4 * len(differences))
     axes = figure.subplots()
     for y, d in enumerate(reversed(differences.values())):
@@ -31,7 +31,7 @@ def scores_by_group(
     *,
     xlabel: str,
 ):
-    """Scores of models, and limits (dashed), of groups of neurons."""
+    """Scores of models, and upper limits (dashed), by group of neurons."""
     figure = make_figure(8, 3.2)
     axes = figure.subplots()
     for name, means in models.items():
@@ -46,7 +46,7 @@ def scores_by_group(
 
 @style()
 def search_curves(trials: Sequence[tuple[str, Mapping[int, float], bool]]):
-    """Oracle score by epoch of every trial: (core, score by epoch, whether it was stopped)."""
+    """Oracle score by epoch of the trials of a search: (core, scores by epoch, whether stopped)."""
     colours = {"recurrent": COLOUR, "static": GREY, "factorised": SECOND}
     figure = make_figure(8, 3.5)
     axes = figure.subplots()

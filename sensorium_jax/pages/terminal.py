@@ -1,4 +1,4 @@
-"""Progress and tables in the terminal, quiet when the output is no terminal."""
+"""Progress bars and tables in the terminal; no bars if the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from sensorium_jax.types import OnProgress
 
 
 def make_console(*, quiet: bool = False) -> Console:
-    """Where programs print: lines are not wrapped, numbers not coloured."""
+    """A console for programs: lines are not wrapped, numbers are not coloured."""
     return Console(soft_wrap=True, highlight=False, quiet=quiet)
 
 
 def show(table: Table, console: Console) -> None:
     """Print a table."""
-    shape = RichTable(
+    rich_table = RichTable(
         title=table.title or None,
         caption=table.caption or None,
         title_justify="left",
@@ -39,15 +39,16 @@ def show(table: Table, console: Console) -> None:
         box=rich.box.HEAVY_HEAD if table.title else rich.box.SIMPLE_HEAD,
     )
     for i, name in enumerate(table.header):
-        shape.add_column(name, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+        justify = "right" if i else "left"
+        rich_table.add_column(name, justify=justify, no_wrap=i > 0, overflow="fold")
     for row in table.rows:
-        shape.add_row(*indent(row, "  "), style="dim" if row.level else None)
-    console.print(shape)
+        rich_table.add_row(*indent(row, "  "), style="dim" if row.level else None)
+    console.print(rich_table)
 
 
 @contextlib.contextmanager
 def bars(console: Console | None = None, *, transient: bool = False) -> Iterator[OnProgress]:
-    """A function that is told of progress and draws a bar for everything that it is told of."""
+    """A function (description, number done, total) that draws a bar for each description."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with _progress(
         *columns, TimeRemainingColumn(), console=console, transient=transient
@@ -64,19 +65,18 @@ def bars(console: Console | None = None, *, transient: bool = False) -> Iterator
 
 @contextlib.contextmanager
 def byte_bars(console: Console) -> Iterator[Callable[[str, str, int, int | None], None]]:
-    """A function that is told whose bytes, what is done with them, how many, and of how many."""
+    """A function (name, activity, bytes done, total) that draws a bar for each name."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     with _progress(
         *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console
     ) as progress:
         tasks = {}
 
-        def on_bytes(whose: str, what: str, done: int, total: int | None) -> None:
-            if whose not in tasks:
-                tasks[whose] = progress.add_task(whose, total=None)
-            progress.update(
-                tasks[whose], description=f"{whose} {what}", completed=done, total=total
-            )
+        def on_bytes(name: str, activity: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=None)
+            description = f"{name} {activity}"
+            progress.update(tasks[name], description=description, completed=done, total=total)
 
         yield on_bytes
 
@@ -85,9 +85,16 @@ class TrainingBar:
     """One line of progress: loss, score, frames per second, time left."""
 
     def __init__(self, console: Console, *, total: int, completed: int, frames: int):
-        """Steps of all members in all and done before, and the frames of one step."""
+        """Start a bar.
+
+        Args:
+            console: where to draw.
+            total: number of steps of all members.
+            completed: number of these steps that were done before.
+            frames: frames of one step of one member.
+        """
         self._frames = frames
-        self._since, self._steps = None, 0  # the first step compiles: it does not count
+        self._start, self._steps = None, 0  # of the speed; the first step compiles and is left out
         columns = (TextColumn(f"{{task.fields[{name}]}}") for name in ("loss", "score", "speed"))
         self._progress = _progress(
             TextColumn("{task.description}"),
@@ -110,23 +117,23 @@ class TrainingBar:
         self._progress.stop()
 
     def advance(self, steps: int) -> None:
-        """Count steps."""
+        """Advance the bar by a number of steps."""
         now = time.monotonic()
-        if self._since is None:
-            self._since = now
+        if self._start is None:
+            self._start = now
         else:
             self._steps += steps
-            speed = self._frames * self._steps / (now - self._since)
+            speed = self._frames * self._steps / (now - self._start)
             self._progress.update(self._task, speed=f"{speed:,.0f} frames/s")
         self._progress.update(self._task, advance=steps, description="training")
 
     def show(self, *, loss: float, score: float | None = None, paused_s: float = 0.0) -> None:
-        """Show a loss and a score; seconds without training do not count in the speed."""
+        """Show a loss and a score; ``paused_s`` seconds do not count in the speed."""
         self._progress.update(self._task, loss=f"loss {loss:.3f}")
         if score is not None:
             self._progress.update(self._task, score=f"oracle {score:.3f}")
-        if self._since is not None:
-            self._since += paused_s
+        if self._start is not None:
+            self._start += paused_s
 
 
 def _progress(*columns, console: Console | None, transient: bool = False) -> Progress:

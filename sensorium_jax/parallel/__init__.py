@@ -9,6 +9,7 @@ arrays are replicated.
 Several processes (``jax.distributed``) run the same program, each with the trials of its devices.
 """
 
+from sensorium_jax import _moved
 from sensorium_jax.parallel.check import check_core
 from sensorium_jax.parallel.mesh import (
     devices_for,
@@ -37,3 +38,7 @@ __all__ = [
     "replicated_sharding",
     "shard_batch",
 ]
+
+
+def __getattr__(name: str):  # names of before version 0.2
+    return _moved.look_up(__name__, name)

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.nn.mesh import NEURONS, TRIALS
-from sensorium_jax.types import Array, Batch, PyTree, Statistics
+from sensorium_jax.types import Array, Batch, Moments, PyTree, Statistics
 
 AXES = TRIALS, NEURONS
 REPLICATED, TRIAL_SPEC = P(), P(None, AXES)  # TRIAL_SPEC: of arrays [S B ...]
@@ -22,8 +22,13 @@ BATCH_SPECS = Batch(
     frame_mask=P(None, TRIALS),
 )
 NEURON_SPEC = P(None, NEURONS)
+RESPONSE_SPEC = P(None, None, NEURONS)
 STATISTICS_SPECS = Statistics(
-    REPLICATED, REPLICATED, REPLICATED, response=P(None, None, NEURONS), trials=REPLICATED
+    video=Moments(REPLICATED, REPLICATED),
+    behavior=Moments(REPLICATED, REPLICATED),
+    pupil_center=Moments(REPLICATED, REPLICATED),
+    response=Moments(RESPONSE_SPEC, RESPONSE_SPEC),
+    trials=REPLICATED,
 )
 
 

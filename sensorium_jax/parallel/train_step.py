@@ -28,6 +28,17 @@ from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistic
 TrainStep = Callable[
     [TrainState, Batch, Neurons, Statistics, Array, Array], tuple[TrainState, dict[str, Array]]
 ]
+EnsembleStep = Callable[
+    [
+        tuple[TrainState, ...],
+        tuple[Batch, ...],
+        Neurons,
+        Statistics,
+        tuple[Array, ...],
+        tuple[Array, ...],
+    ],
+    tuple[tuple[TrainState, ...], tuple[dict[str, Array], ...]],
+]
 
 
 def make_train_step(
@@ -93,7 +104,7 @@ def make_ensemble_step(
     scaling: losses.Scaling,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
-) -> TrainStep:
+) -> EnsembleStep:
     """Compile one optimiser step of several models of equal shape in one program (``vmap``).
 
     The step is that of ``make_train_step``; state, batch, key, lr_scale and both results are tuples
@@ -104,8 +115,10 @@ def make_ensemble_step(
 
     def ensemble_step(states, batches, neurons, statistics, keys, lr_scales):
         vmapped_step = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
-        stacks = [jax.tree.map(lambda *x: jnp.stack(x), *xs) for xs in (states, batches)]
-        output = vmapped_step(*stacks, neurons, statistics, jnp.stack(keys), jnp.stack(lr_scales))
+        state, batch, key, lr_scale = (
+            jax.tree.map(lambda *x: jnp.stack(x), *xs) for xs in (states, batches, keys, lr_scales)
+        )
+        output = vmapped_step(state, batch, neurons, statistics, key, lr_scale)
         outputs = [jax.tree.map(lambda x, i=i: x[i], output) for i in range(len(states))]
         return tuple(state for state, _ in outputs), tuple(metrics for _, metrics in outputs)
 
@@ -164,7 +177,7 @@ def _square(x: Array, spec: P) -> Array:
     return jax.lax.psum(square, NEURONS) if NEURONS in spec else square
 
 
-def _shard(step: TrainStep, mesh: Mesh, state_specs: PyTree, batch_specs: PyTree) -> TrainStep:
+def _shard(step: Callable, mesh: Mesh, state_specs: PyTree, batch_specs: PyTree) -> Callable:
     return jax.shard_map(
         step,
         mesh=mesh,

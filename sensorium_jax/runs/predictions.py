@@ -51,15 +51,18 @@ def make_evaluate(
 def place_recordings(
     recordings: Recordings, statistics: str, mesh: Mesh
 ) -> tuple[Neurons, Statistics]:
-    """Neurons and statistics, whole on every device of a mesh; placed once, freed with them."""
-    placed = _PLACED.setdefault(recordings, {})
-    if (statistics, mesh) not in placed:
+    """Neurons and statistics of recordings, replicated on every device of a mesh.
+
+    They are copied to the devices once, and freed with the recordings.
+    """
+    copies = _DEVICE_COPIES.setdefault(recordings, {})
+    if (statistics, mesh) not in copies:
         arrays = recordings.neurons, recordings.statistics(statistics)
-        placed[statistics, mesh] = parallel.replicate(arrays, mesh)
-    return placed[statistics, mesh]
+        copies[statistics, mesh] = parallel.replicate(arrays, mesh)
+    return copies[statistics, mesh]
 
 
-_PLACED: weakref.WeakKeyDictionary[Recordings, dict] = weakref.WeakKeyDictionary()
+_DEVICE_COPIES: weakref.WeakKeyDictionary[Recordings, dict] = weakref.WeakKeyDictionary()
 
 
 def make_predictions(

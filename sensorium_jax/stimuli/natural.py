@@ -53,7 +53,7 @@ def natural_clip(rng: np.random.Generator, *, frames: int = protocol.CLIP_FRAMES
         True
     """
     starts = [0, *_cuts(rng, frames), frames]
-    lengths = np.diff(starts)
+    lengths = np.diff(starts).tolist()
     return np.concatenate([_shot(rng, length) for length in lengths])
 
 
@@ -85,15 +85,12 @@ def _shot(rng, frames: int) -> np.ndarray:
     camera += rng.normal(0, TREMOR_STD_PX, (frames, 2)) * (not static)
     zoom = np.exp((not static) * rng.normal(0, ZOOM_STD) * np.arange(frames))  # [T]
     light = rng.uniform(*LIGHT)
-    video = None
+    video = np.zeros((frames, protocol.HEIGHT, protocol.WIDTH), np.uint8)
     for depth, (leaves, factor) in enumerate(LAYERS):
         motion = _path(rng, frames, LAYER_STD_PX * (depth > 0))
         canvas = _canvas(rng, leaves, LEAF_RADIUS[0] * factor, light, opaque=depth == 0)
         layer = _sample(canvas, camera * (1 + 0.5 * depth) + motion, zoom)
-        if video is None:
-            video = layer
-        else:
-            np.copyto(video, layer, where=layer > 0)
+        np.copyto(video, layer, where=layer > 0)
     return video
 
 
@@ -160,8 +157,11 @@ def _leaf(
     major = (offset * sin)[:, None] + offset * cos
     minor = (offset * (cos / aspect))[:, None] - offset * (sin / aspect)
     if kind < 0.5:
-        return np.nonzero(np.maximum(np.abs(major), np.abs(minor)) < 0.7 * radius)
-    return np.nonzero(major * major + minor * minor < radius * radius)
+        inside = np.maximum(np.abs(major), np.abs(minor)) < 0.7 * radius
+    else:
+        inside = major * major + minor * minor < radius * radius
+    rows, columns = np.nonzero(inside)
+    return rows, columns
 
 
 @lru_cache(maxsize=TEXTURES)

@@ -154,7 +154,11 @@ class NaturalImages:
         envelope = np.zeros(blank + duration)
         envelope[blank:] = self.contrast
         envelope[[blank, -1]] = self.contrast * self.edge_contrast
-        image = load_image(Path(self.folder) / name) if name else natural_image(rng)
+        if name:
+            assert self.folder is not None, "only images of a folder have names"
+            image = load_image(Path(self.folder) / name)
+        else:
+            image = natural_image(rng)
         return envelope[:, None, None] * (image / self.grey_level - 1)
 
     def _length_error(self, finding: str) -> UserError:

@@ -44,21 +44,28 @@ class Stimulus(NamedTuple):
 class Family(Protocol):
     """Interface of a family of stimuli."""
 
-    grey_level: float  # of the background
+    @property
+    def grey_level(self) -> float:
+        """Grey level of the background."""
+        ...
 
     @property
     def segments(self) -> int:
         """Number of segments in a clip."""
+        ...
 
     @property
     def conditions(self) -> tuple[Any, ...]:
         """The conditions of a set of clips; each is shown once in the set."""
+        ...
 
     def draw(self, rng: np.random.Generator) -> tuple[Any, ...]:
         """Random conditions of one clip, in order."""
+        ...
 
     def segment(self, condition: Any, rng: np.random.Generator) -> np.ndarray:
         """Contrast of one condition [T H W]."""
+        ...
 
 
 def make_clip(

@@ -1,7 +1,7 @@
 """Submissions to the benchmark: predictions of withheld responses, written and checked.
 
 A submission of a track is a zip of two parquet files, one for its live and one for its final tier
-(starter kit, README and ``utility/submission.py``). A row is a trial:
+(starter kit, README and ``utility/submission.py``). Each row is a trial:
 
     mouse           session name
     trial_indices   file number of the trial

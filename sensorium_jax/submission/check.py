@@ -1,4 +1,4 @@
-"""Is a file what the benchmark asks for? Read a trial at a time, and scored where that can be."""
+"""Check of submission files: read trial by trial, and scored where responses are public."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sensorium_jax import protocol
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError, is_full_disk
 from sensorium_jax.scores.correlation import Correlation, SingleTrialCorrelation
-from sensorium_jax.submission.files import COLUMNS, TIERS, parquet, submitted
+from sensorium_jax.submission.files import COLUMNS, TIERS, parquet, sessions_to_predict
 
-_READ_BYTES = 1 << 20  # of a column at a time
-SCALE = 10  # mean predictions further than this factor from mean responses are in other units
+_READ_BYTES = 1 << 20  # of a column that are read at a time
+SCALE = 10  # largest ratio of mean predictions and mean responses in the same units
 
 
 class Checked(NamedTuple):
-    """What a sound file holds."""
+    """The result for a valid file."""
 
     tier: str
-    trials: int
+    trials: int  # number of trials
     window: str  # see ``protocol.WINDOWS``
     warnings: tuple[str, ...]
-    correlation: dict[str, float]  # session -> single-trial correlation, where responses are public
-    constant: dict[str, int]  # session -> neurons of these whose prediction or response is constant
+    correlation: dict[str, float]  # single-trial correlation of sessions with public responses
+    constant: dict[str, int]  # of the same sessions: neurons with constant prediction or response
 
 
 class _Row(NamedTuple):
@@ -40,13 +40,26 @@ class _Row(NamedTuple):
 
 
 def check(path: Path, recordings: Recordings) -> list[Checked]:
-    """Check a submission's zip, or one of its parquet files, against the store it is about.
+    """Check a submission's zip, or one of its parquet files, against the store of its mice.
+
+    Args:
+        path: the zip or parquet file.
+        recordings: the sessions of the store.
+
+    Returns:
+        One result for each file.
 
     Raises:
-        UserError: the first thing that the benchmark would not take, with the file and trial.
+        UserError: the first error for which the benchmark would reject the file, with its trial.
+
+    Examples:
+        >>> check(Path("main.zip"), recordings=None)
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected a submission, main.zip cannot be read (...)
     """
     try:
-        path.stat()  # which says so if there is no such file
+        path.stat()  # raises OSError if there is no such file
         if not zipfile.is_zipfile(path):
             return [_check_file(path, _tier(path.name, path.name), path.name, recordings)]
         checked = []
@@ -54,11 +67,11 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
             for name in archive.namelist():
                 where = f"{path.name}: {name}"
                 tier = _tier(name, where)
-                file = Path(archive.extract(name, folder))  # a zip is slow to read here and there
+                file = Path(archive.extract(name, folder))  # random access in a zip is slow
                 checked.append(_check_file(file, tier, where, recordings))
                 file.unlink()
     except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        if is_full_disk(error):  # where the zip is unpacked
+        if is_full_disk(error):  # of the temporary folder
             raise
         raise UserError(f"expected a submission, {path} cannot be read ({error})") from None
     tracks = [sorted(tiers) for tiers in protocol.TRACKS.values()]
@@ -77,32 +90,33 @@ def _tier(name: str, where: str) -> str:
 
 
 def _check_file(path: Path, tier: str, where: str, recordings: Recordings) -> Checked:
-    sessions = submitted(recordings, tier)
-    wanted = {
+    """Check one parquet file; ``where`` names it in errors."""
+    sessions = sessions_to_predict(recordings, tier)
+    expected = {  # (mouse, file number) -> (session, row of its trial table)
         (recordings.session_names[s], int(recordings.trials(s).number[row])): (s, int(row))
         for s in sessions
         for row in recordings.rows(s, tier)
     }
     meters = {s: _Meter(recordings, s) for s in sessions}
-    missing, left_out = dict(wanted), set()
+    missing, cuts = dict(expected), set()
     for row in _rows(path, where):
-        here = f"{where}, trial {row.number} of {row.mouse}"
-        if (row.mouse, row.number) not in wanted:
+        label = f"{where}, trial {row.number} of {row.mouse}"
+        if (row.mouse, row.number) not in expected:
             raise UserError(
-                f"expected only trials of {tier}, got one that the store has not: {here}; "
+                f"expected only trials of {tier}, got one that the store has not: {label}; "
                 "predict those that recordings.rows names"
             )
         if missing.pop((row.mouse, row.number), None) is None:
-            raise UserError(f"expected each trial once, found another row of {here}; remove it")
-        session, position = wanted[row.mouse, row.number]
-        left_out.add(meters[session].add(position, row, here))
+            raise UserError(f"expected each trial once, found another row of {label}; remove it")
+        session, table_row = expected[row.mouse, row.number]
+        cuts.add(meters[session].add(table_row, row, label))
     if missing:
         mouse, number = next(iter(missing))
         raise UserError(
-            f"expected {len(wanted)} trials in {where}, {len(missing)} are missing, such as "
+            f"expected {len(expected)} trials in {where}, {len(missing)} are missing, such as "
             f"{number} of {mouse}; predict them too"
         )
-    if len(left_out) > 1:
+    if len(cuts) > 1:
         raise UserError(
             f"expected one window of frames in {where}, found trials with the last frame and "
             "trials without; predict all alike"
@@ -110,8 +124,8 @@ def _check_file(path: Path, tier: str, where: str, recordings: Recordings) -> Ch
     scores = {m.name: m.correlation() for m in meters.values() if m.scored}
     return Checked(
         tier,
-        len(wanted),
-        next(name for name, n in protocol.WINDOWS.items() if n in left_out),
+        len(expected),
+        next(name for name, n in protocol.WINDOWS.items() if n in cuts),
         tuple(warning for meter in meters.values() for warning in meter.warnings(where)),
         {name: float(score.value.mean()) for name, score in scores.items()},
         {name: int(score.constant.sum()) for name, score in scores.items()},
@@ -119,27 +133,26 @@ def _check_file(path: Path, tier: str, where: str, recordings: Recordings) -> Ch
 
 
 def _rows(path: Path, where: str) -> Iterator[_Row]:
-    """Row by row, and page by page where all rows are in one group, as a data frame writes them."""
+    """The rows of a file, one at a time, in bounded memory even if all are in one row group."""
     pa, pq = parquet()
     try:
         source = pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
-        found = source.schema_arrow.names
-        absent = [column for column in COLUMNS if column not in found]
-        if absent:
+        columns = source.schema_arrow.names
+        if any(column not in columns for column in COLUMNS):
             raise UserError(
-                f"expected the columns {', '.join(COLUMNS)} in {where}, found {', '.join(found)}; "
-                "write it again"
+                f"expected the columns {', '.join(COLUMNS)} in {where}, found "
+                f"{', '.join(columns)}; write it again"
             )
         _check_types(source.schema_arrow, where)
         for batch in source.iter_batches(batch_size=1, columns=list(COLUMNS)):
             yield _row(*(batch.column(column)[0] for column in COLUMNS), where)
     except pa.ArrowException as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"expected parquet in {where}, it cannot be read ({first})") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"expected parquet in {where}, it cannot be read ({reason})") from None
 
 
 def _check_types(schema: Any, where: str) -> None:
-    """Of columns that are lists; the others are looked at row by row."""
+    """Check the types of the columns of lists; the others are checked row by row."""
     pa, _ = parquet()
 
     def items(kind: Any) -> Any:
@@ -158,16 +171,16 @@ def _check_types(schema: Any, where: str) -> None:
 
 
 def _row(mouse: Any, number: Any, prediction: Any, ids: Any, where: str) -> _Row:
-    """One row from pyarrow scalars; trial "1.npy", as the README has it, is trial 1."""
+    """One row from pyarrow scalars; "1.npy", as in the starter kit's README, is trial 1."""
     trial = str(number.as_py()).removesuffix(".npy")
     if not trial.isdecimal():
         raise UserError(f"expected file numbers as trial_indices in {where}, got {trial!r}")
-    here = f"{where}, trial {trial} of {mouse.as_py()}"
+    label = f"{where}, trial {trial} of {mouse.as_py()}"
     neurons = prediction.values
     lengths = set() if neurons is None else set(neurons.value_lengths().to_pylist())
     if len(lengths) != 1 or None in lengths:
         raise UserError(
-            f"expected a list of neurons, each a list of as many frames, as prediction of {here}; "
+            f"expected a list of neurons, each a list of as many frames, as prediction of {label}; "
             "write [N T]"
         )
     values = np.asarray(neurons.flatten(), np.float64).reshape(len(neurons), *lengths)
@@ -185,42 +198,42 @@ class _Meter:
         self._ids = self._session.load("unit_ids")
         statistics = recordings.statistics("released").response
         self._std = statistics.std[session, :, :n]  # [f N]
-        # What a neuron's mean is in the scorer's units, in the middle of a clip.
+        # Mean response over neurons and frames, in the scorer's units.
         self._expected = float((statistics.mean[session, :, :n] / self._std).mean())
         self._sum, self._values = 0.0, 0
         self._score = SingleTrialCorrelation(n)
-        self.scored = 0
+        self.scored = 0  # number of trials
 
-    def add(self, row: int, trial: _Row, here: str) -> int:
-        """Check a trial; the number of frames that it leaves out at its end."""
+    def add(self, row: int, trial: _Row, label: str) -> int:
+        """Check a trial, and return the number of frames that it leaves out at its end."""
         if len(trial.prediction) != self.neurons:
             raise UserError(
-                f"expected {self.neurons} neurons in {here}, got {len(trial.prediction)}; "
+                f"expected {self.neurons} neurons in {label}, got {len(trial.prediction)}; "
                 "predict every neuron of the mouse, as [N T]"
             )
         if not np.array_equal(trial.ids, self._ids):
             same = np.array_equal(np.sort(trial.ids), np.sort(self._ids))
-            found = "those in another order" if same else "others"
-            raise UserError(f"expected the neuron_ids of the recording in {here}, got {found}")
+            ids = "those in another order" if same else "others"
+            raise UserError(f"expected the neuron_ids of the recording in {label}, got {ids}")
         table = self._session.trials
         length = min(int(table.frames[row]), protocol.CLIP_FRAMES)
         frames = trial.prediction.shape[1]
-        left_out = length - protocol.SKIP_FRAMES - frames
-        if left_out not in protocol.WINDOWS.values():
+        cut = length - protocol.SKIP_FRAMES - frames
+        if cut not in protocol.WINDOWS.values():
             full = length - protocol.SKIP_FRAMES
             raise UserError(
-                f"expected {full} or {full - 1} frames in {here}, got {frames}; "
+                f"expected {full} or {full - 1} frames in {label}, got {frames}; "
                 f"predict those after the first {protocol.SKIP_FRAMES}, of at most "
                 f"{protocol.CLIP_FRAMES}"
             )
         if not np.isfinite(trial.prediction).all():
             bad = int((~np.isfinite(trial.prediction)).any(1).sum())
-            raise UserError(f"expected numbers in {here}, {bad} neurons have NaN or infinite ones")
+            raise UserError(f"expected numbers in {label}, {bad} neurons have NaN or infinite ones")
         self._sum += float(trial.prediction.sum())
         self._values += trial.prediction.size
         if table.labelled[row]:
             self._add_score(row, trial.prediction.T, str(table.clip[row]))
-        return left_out
+        return cut
 
     def _add_score(self, row: int, prediction: np.ndarray, clip: str) -> None:
         stop = protocol.SKIP_FRAMES + len(prediction)
@@ -234,7 +247,7 @@ class _Meter:
         return self._score.correlation()
 
     def warnings(self, where: str) -> Iterator[str]:
-        """What is allowed, and hardly meant."""
+        """Predictions that are valid, but probably in other units."""
         mean = self._sum / max(1, self._values)
         if not self._expected / SCALE < mean < self._expected * SCALE:
             yield (

@@ -1,4 +1,4 @@
-"""What the files of a submission are called and hold."""
+"""Names and columns of the files of a submission."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LARGEST_BYTES = 5_000_000_000  # of an upload (starter kit, README)
 COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
 
 
-def submitted(recordings: Recordings, tier: str) -> list[int]:
-    """Positions of the sessions to predict: those whose responses of a tier are withheld.
+def sessions_to_predict(recordings: Recordings, tier: str) -> list[int]:
+    """Positions of the sessions whose responses of a tier are withheld.
 
-    In a store of which everything is public, all that have trials of the tier.
+    If the store has no withheld responses of the tier: of all sessions with trials of the tier.
     """
     rows = [recordings.rows(s, tier) for s in range(len(recordings.session_names))]
     withheld = [s for s, r in enumerate(rows) if not recordings.trials(s).labelled[r].all()]
@@ -36,10 +36,10 @@ def submitted(recordings: Recordings, tier: str) -> list[int]:
 
 
 def parquet() -> tuple[ModuleType, ModuleType]:
-    """``pyarrow`` and ``pyarrow.parquet``.
+    """The modules ``pyarrow`` and ``pyarrow.parquet``.
 
     Raises:
-        UserError: it is not installed.
+        UserError: pyarrow is not installed.
     """
     try:
         import pyarrow

@@ -1,4 +1,4 @@
-"""From a trained model to the zip that is uploaded, a trial at a time."""
+"""Writing the zip of a submission from a trained model, trial by trial."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sensorium_jax.files import whole_file
 from sensorium_jax.runs.ensembles import Ensemble
 from sensorium_jax.scores.evaluate import frames_cut
 from sensorium_jax.scores.tally import PredictedTrial
-from sensorium_jax.submission.files import COLUMNS, TRACKS, parquet, submitted
+from sensorium_jax.submission.files import COLUMNS, TRACKS, parquet, sessions_to_predict
 
-BROTLI_LEVEL = 1  # higher ones take minutes and save a few percent (benchmarks/submission.py)
-# Of the 23 that a float has: half the file, so that the bonus track stays below the upload limit.
-# The relative error, 2^-13, is far below what could move a correlation.
+BROTLI_LEVEL = 1  # higher levels take minutes and save a few percent (benchmarks/submission.py)
+# Of the 23 bits of a float's mantissa: this halves the file, so that the bonus track stays below
+# the upload limit. The relative error, 2^-13, is far too small to change a correlation.
 MANTISSA_BITS = 12
 
 
@@ -32,23 +32,30 @@ def write(
     window: str = "starter",
     on_trial: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Path:
-    """Write ``out/TRACK.zip``, mouse by mouse, trial by trial: memory holds a few trials.
+    """Write ``out/TRACK.zip``, mouse by mouse and trial by trial, in the memory of a few trials.
 
-    Predictions are over the released std of every neuron and frame, as the official loader's
+    Predictions are divided by the released std of every neuron and frame, as the official loader's
     responses are (competition site, 2023-09-15).
 
     Args:
-        trained: what predicts; ``ensemble(workdir)`` opens it.
+        trained: the model, from ``ensemble(workdir)``.
         track: "main" or "bonus".
-        out: a folder.
+        out: the folder of the zip.
         window: "starter" predicts frames 50 to 299, "winners" 50 to 298.
-        on_trial: told of the session, its trials done, and its trials in all.
+        on_trial: called with tier and session, the number of its trials done, and their total.
 
     Returns:
-        The zip.
+        The path of the zip.
 
     Raises:
-        UserError: another track or window, no trials of a tier, NaN predictions, or no pyarrow.
+        UserError: an unknown track or window, a tier without trials, NaN predictions, or pyarrow is
+            not installed.
+
+    Examples:
+        >>> write(None, "man", Path("submission"))
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: no track 'man'; did you mean main?
     """
     if track not in TRACKS:
         raise UserError(f"no track {track!r}; {hint(track, TRACKS)}")
@@ -60,7 +67,7 @@ def write(
         files = {tier: Path(folder) / name for tier, name in TRACKS[track].items()}
         for tier, file in files.items():
             _write_tier(trained, tier, file, window, on_trial)
-        with whole_file(path) as beside, zipfile.ZipFile(beside, "w") as archive:  # not compressed
+        with whole_file(path) as partial, zipfile.ZipFile(partial, "w") as archive:  # uncompressed
             for file in files.values():
                 archive.write(file, file.name)
     return path
@@ -68,7 +75,7 @@ def write(
 
 def _write_tier(trained: Ensemble, tier: str, path: Path, window: str, on_trial: Callable) -> None:
     recordings = trained.recordings
-    sessions = submitted(recordings, tier)
+    sessions = sessions_to_predict(recordings, tier)
     if not sessions:
         raise UserError(
             f"expected trials of {tier} in {recordings.store.path}, found none; "
@@ -89,10 +96,10 @@ def _row(trial: PredictedTrial, recordings: Recordings) -> tuple[str, int, np.nd
 
 
 class TrialWriter:
-    """A parquet file that grows by one row group a trial.
+    """Writes a parquet file, one row group for each trial.
 
-    Floats are rounded to ``MANTISSA_BITS`` and stored byte by byte position
-    (``BYTE_STREAM_SPLIT``), since sign, exponent and zeros compress and the rest does not.
+    Floats are rounded to ``MANTISSA_BITS``, and their bytes are stored in separate streams
+    (``BYTE_STREAM_SPLIT``): sign, exponent and the zeros of the mantissa compress well.
     """
 
     def __init__(self, path: Path):
@@ -115,7 +122,7 @@ class TrialWriter:
         """Add a trial: its prediction [N T] and unit ids [N]."""
         pa = self._pa
         n, frames = prediction.shape
-        values = pa.array(_rounded(prediction).ravel())
+        values = pa.array(_round_mantissa(prediction).ravel())
         ends = np.arange(n + 1, dtype=np.int32) * frames
         neurons = pa.ListArray.from_arrays(pa.array(ends), values)
         row = [
@@ -133,8 +140,13 @@ class TrialWriter:
         self._writer.close()
 
 
-def _rounded(x: np.ndarray) -> np.ndarray:
-    """float32 numbers of ``MANTISSA_BITS``, to the nearest."""
-    spare = 23 - MANTISSA_BITS
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32) + np.uint32(1 << (spare - 1))
-    return (bits & np.uint32(~((1 << spare) - 1) & 0xFFFFFFFF)).view(np.float32)
+def _round_mantissa(x: np.ndarray) -> np.ndarray:
+    """x as float32, rounded to ``MANTISSA_BITS`` of the mantissa.
+
+    Examples:
+        >>> _round_mantissa(np.array([1 + 2**-12, 1 + 2**-20])).tolist()
+        [1.000244140625, 1.0]
+    """
+    dropped = 23 - MANTISSA_BITS
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32) + np.uint32(1 << (dropped - 1))
+    return (bits & np.uint32(~((1 << dropped) - 1) & 0xFFFFFFFF)).view(np.float32)

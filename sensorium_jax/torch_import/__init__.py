@@ -1,14 +1,14 @@
-"""Trained weights of the official PyTorch starter kit, as a model of ours.
+"""Import of trained weights of the official PyTorch starter kit.
 
     m = sensorium_jax.torch_import.from_starter_kit(state_dict, core_type=..., core_dict=..., ...)
     m.predict(videos, behavior, pupil_center, session=KEY)
 
-takes the arguments of the starter kit's ``make_video_model`` as they are. On the command line,
-``python -m sensorium_jax.torch_import CHECKPOINT.pth --out DIR``.
+takes the arguments of the starter kit's ``make_video_model`` as they are. On the command line:
+``sensorium-jax import-torch CHECKPOINT.pth --out DIR``.
 
-Source of what the options mean: ecker-lab/sensorium_2023 (49547d9) and sinzlab/neuralpredictors
-(a2055cd; the published models were trained with that, not with the older commit that the starter
-kit pins, which cannot run them).
+Sources for the meaning of the options: ecker-lab/sensorium_2023 (49547d9) and
+sinzlab/neuralpredictors (a2055cd; the published models were trained with this commit, not with the
+older one that the starter kit pins, which cannot run them).
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ def from_starter_kit(
     shifter_dict: Mapping[str, Any] | None = None,
     elu_offset: float = 0.0,
 ) -> TrainedModel:
-    """Map a state dict of the starter kit's video model to a model of ours.
+    """Convert a state dict of the starter kit's video model to a model of this package.
 
-    Predictions and the penalty that the starter kit's trainer adds (core and readout) are the
-    same to float32 rounding. Neurons take their cortical positions from the readout's source
-    grid, in its own units, and their mean response from the readout's bias.
+    Predictions, and the penalty that the starter kit's trainer adds (core and readout), are the
+    same to float32 rounding. Neurons get their cortical positions from the readout's source grid,
+    in the grid's units, and their mean response from the readout's bias.
 
     Args:
-        state_dict: name -> array.
+        state_dict: arrays by name.
         core_type: "2D", "2D_equivariant", "3D" or "3D_factorised".
-        core_dict: the core's options.
+        core_dict: options of the core.
         readout_type: "gaussian" or "factorised".
-        readout_dict: the readout's options.
-        use_gru: a ConvGRU stands between core and readout.
-        gru_dict: its options.
-        use_shifter: gaze shifts the readout.
+        readout_dict: options of the readout.
+        use_gru: whether there is a ConvGRU between core and readout.
+        gru_dict: options of the ConvGRU.
+        use_shifter: whether gaze shifts the readout.
         shifter_type: "MLP" or "StaticAffine".
-        shifter_dict: its options.
-        elu_offset: added to every drive (the starter kit itself passes on 0, whatever is asked).
+        shifter_dict: options of the shifter.
+        elu_offset: added to every drive (the starter kit itself always passes on 0).
 
     Raises:
-        UserError: an option is not supported, or options and tensors do not fit; names and shapes
-            are given.
+        UserError: an option is not supported, or options and tensors do not fit; the message names
+            the tensors and their shapes.
     """
     state = StateDict(state_dict)
     gru = (gru_dict or {}) if use_gru else None
     try:
         core, core_weights, stats = read_core(core_type, core_dict, state, gru)
-    except ValueError as error:  # of a core that checks its own fields
+    except ValueError as error:  # raised by a core that checks its fields
         raise UserError(f"core_dict: {error}") from None
     features = (core.recurrence and core.recurrence.channels) or core.maps
     readout, readout_weights, neurons, sessions = read_readout(

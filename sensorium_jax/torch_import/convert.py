@@ -1,4 +1,4 @@
-"""From a checkpoint of the starter kit to a folder of weights. The only file with PyTorch."""
+"""Conversion of starter kit checkpoints to folders of weights. The only file that uses PyTorch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sensorium_jax.runs.weights import TrainedModel
 from sensorium_jax.torch_import import from_starter_kit
 from sensorium_jax.torch_import.recognise import recognise
 
-# Arguments of make_video_model that do not reach the model it makes.
+# Arguments of make_video_model that have no effect on the model.
 UNUSED = {"dataloaders", "seed", "deeplake_ds", "nonlinearity_type", "nonlinearity_config"}
 FIELDS = ("videos", "behavior", "pupil_center", "output")
 
@@ -31,18 +31,19 @@ def convert(
     session: str | None = None,
     tolerance: float = 1e-4,
 ) -> None:
-    """Convert a checkpoint into a folder of weights, and print what was recognised and assumed.
+    """Convert a checkpoint into a folder of weights, and print the recognised and assumed options.
 
     Args:
         checkpoint: a state dict, .pth or .npz.
         out: a new folder for the weights.
         config: JSON file of make_video_model's arguments; None: recognised from the tensors.
-        reference: .npz file with inputs and an output of the PyTorch model, to compare with.
-        session: whose output that is; None: the first.
+        reference: .npz file with inputs and the output of the PyTorch model, to compare with.
+        session: session of the reference output; None: the first.
         tolerance: largest difference, relative to the largest entry.
 
     Raises:
-        UserError: no or another checkpoint, options that do not explain it, another output.
+        UserError: the checkpoint is missing or malformed, the options do not fit its tensors, or
+            the output differs from the reference.
     """
     state = read_state_dict(checkpoint)
     if config:
@@ -60,7 +61,11 @@ def convert(
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """Name -> array, from a .npz file or a PyTorch checkpoint, executing nothing in it."""
+    """Arrays by name, from an .npz file or a PyTorch checkpoint; no code in it is executed.
+
+    Raises:
+        UserError: the file is missing, or is not a state dict.
+    """
     if not path.is_file():
         raise UserError(f"expected a checkpoint in {path}, found no file")
     if path.suffix == ".npz":
@@ -89,38 +94,46 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_constructor(path: Path) -> dict[str, Any]:
-    """Arguments of ``from_starter_kit`` from a JSON file."""
-    given = read_json(path, advice="write make_video_model's arguments as JSON")
-    known = set(from_starter_kit.__kwdefaults__) | {
+    """Arguments of ``from_starter_kit`` from a JSON file.
+
+    Raises:
+        UserError: the file is missing or damaged, or an argument is unknown or missing.
+    """
+    arguments = read_json(path, advice="write make_video_model's arguments as JSON")
+    valid = set(from_starter_kit.__kwdefaults__) | {
         "core_type",
         "core_dict",
         "readout_type",
         "readout_dict",
     }
-    if not isinstance(given, dict):
-        raise UserError(f"expected a JSON object in {path}, found {type(given).__name__}")
-    unknown = set(given) - known - UNUSED
-    missing = {"core_type", "core_dict", "readout_type", "readout_dict"} - set(given)
+    if not isinstance(arguments, dict):
+        raise UserError(f"expected a JSON object in {path}, found {type(arguments).__name__}")
+    unknown = set(arguments) - valid - UNUSED
+    missing = {"core_type", "core_dict", "readout_type", "readout_dict"} - set(arguments)
     if unknown or missing:
-        what = f"found {sorted(unknown)}" if unknown else f"missing {sorted(missing)}"
-        raise UserError(f"expected in {path} {', '.join(sorted(known))}; {what}")
-    return {k: v for k, v in given.items() if k in known}
+        reason = f"found {sorted(unknown)}" if unknown else f"missing {sorted(missing)}"
+        raise UserError(f"expected in {path} {', '.join(sorted(valid))}; {reason}")
+    return {k: v for k, v in arguments.items() if k in valid}
 
 
 def compare(m: TrainedModel, path: Path, *, session: str | None, tolerance: float) -> None:
-    """Check the model against an output of the original; ``UserError`` if they differ."""
+    """Compare the model with a reference output of the PyTorch model.
+
+    Raises:
+        UserError: the file is missing or incomplete, or the outputs differ.
+    """
     arrays = _read_npz(path)
     missing = [name for name in FIELDS if name not in arrays]
     if missing:
         raise UserError(f"expected {', '.join(FIELDS)} in {path}, found no {missing[0]}")
     *inputs, output = (arrays[name] for name in FIELDS)
-    found = m.predict(*inputs, session=session or m.sessions[0])
-    if found.shape != output.shape:
+    rate = m.predict(*inputs, session=session or m.sessions[0])
+    if rate.shape != output.shape:
         raise UserError(
-            f"expected an output of shape {found.shape} in {path}, found {output.shape}; check "
+            f"expected an output of shape {rate.shape} in {path}, found {output.shape}; check "
             "--session, and the padding and strides in --config"
         )
-    error = float(np.abs(found - output).max() / np.abs(output).max())
+    error = float(np.abs(rate - output).max() / np.abs(output).max())
     if not error <= tolerance:
         raise UserError(
             f"expected the output in {path} within {tolerance:g} of its largest entry, found a "

@@ -1,4 +1,4 @@
-"""Cores of the starter kit: options to a core of ours, tensors to its weights."""
+"""Cores of the starter kit: options to a core of this package, tensors to its weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from sensorium_jax.errors import UserError
 from sensorium_jax.models import cores
 from sensorium_jax.models.nn.recurrent import ConvGRU
-from sensorium_jax.torch_import.core_2d import equivariant, stacked
-from sensorium_jax.torch_import.core_3d import factorised, full
-from sensorium_jax.torch_import.options import REQUIRED, read, refused
+from sensorium_jax.torch_import.core_2d import read_equivariant, read_stacked
+from sensorium_jax.torch_import.core_3d import read_factorised, read_full
+from sensorium_jax.torch_import.options import REQUIRED, read_options, unsupported
 from sensorium_jax.torch_import.state import StateDict
 from sensorium_jax.types import PyTree
 
@@ -20,18 +20,25 @@ GATES = ("reset_gate", "update_gate", "out_gate")
 
 
 def read_core(
-    core_type: str, given: Mapping[str, Any], state: StateDict, gru: Mapping[str, Any] | None
+    core_type: str, options: Mapping[str, Any], state: StateDict, gru: Mapping[str, Any] | None
 ) -> tuple[cores.LayeredCore, PyTree, PyTree]:
-    """A core, its weights and its running statistics."""
+    """A core, its weights and its running statistics.
+
+    Args:
+        core_type: "2D", "2D_equivariant", "3D" or "3D_factorised".
+        options: ``core_dict``.
+        state: the state dict.
+        gru: ``gru_dict``; None: no ConvGRU.
+    """
     readers = {
-        "2D": stacked,
-        "2D_equivariant": equivariant,
-        "3D_factorised": factorised,
-        "3D": full,
+        "2D": read_stacked,
+        "2D_equivariant": read_equivariant,
+        "3D_factorised": read_factorised,
+        "3D": read_full,
     }
     if core_type not in readers:
         raise UserError(f"core_type {core_type!r} is not supported; known: {', '.join(readers)}")
-    core, weights, layers = readers[core_type](given, state)
+    core, weights, layers = readers[core_type](options, state)
     stats = {}
     has_bias = any(layer.offset is not None for layer in layers)
     for i, (scale, offset, moments) in enumerate(layers):
@@ -41,7 +48,7 @@ def read_core(
             stats[f"norm{i}"] = dict(zip(("mean", "var"), moments, strict=True))
         elif has_bias:
             weights[f"bias{i}"] = offset
-    channels = given["input_channels"]
+    channels = options["input_channels"]
     core = core.clone(bias=has_bias, behavior=channels in (3, 5), gaze=channels == 5)
     if gru is not None:
         recurrence, weights["recurrence"] = _gru(gru, state, core.maps)
@@ -49,10 +56,11 @@ def read_core(
     return core, weights, stats
 
 
-def _gru(given: Mapping[str, Any], state: StateDict, maps: int) -> tuple[ConvGRU, PyTree]:
-    o = read(
+def _gru(options: Mapping[str, Any], state: StateDict, maps: int) -> tuple[ConvGRU, PyTree]:
+    """The ConvGRU on a core's maps, and its weights."""
+    o = read_options(
         "gru_dict",
-        given,
+        options,
         defaults=dict.fromkeys(
             ("input_channels", "rec_channels", "input_kern", "rec_kern"), REQUIRED
         )
@@ -68,7 +76,8 @@ def _gru(given: Mapping[str, Any], state: StateDict, maps: int) -> tuple[ConvGRU
         )
     for name, size, padded in (("input_kern", k_input, o["pad_input"]), ("rec_kern", k, True)):
         if padded and size % 2 == 0:
-            raise refused("gru_dict", name, size, "a padded kernel is odd, so that the map stays")
+            why = "a padded kernel is odd, so that the map stays"
+            raise unsupported("gru_dict", name, size, why)
 
     def kernels(part: str, size: int, c_in: int, gates: tuple[str, ...] = GATES) -> np.ndarray:
         names = [f"gru_module.gru.{gate}_{part}.weight" for gate in gates]

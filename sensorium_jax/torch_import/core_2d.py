@@ -7,8 +7,14 @@ from typing import Any
 
 from sensorium_jax.models import cores
 from sensorium_jax.models.nn import hermite
-from sensorium_jax.torch_import.layers import SHOWN, WHERE, after, laplace, norms, several
-from sensorium_jax.torch_import.options import REQUIRED, pair, per_layer, read, refused
+from sensorium_jax.torch_import.layers import CORE, INFERRED, as_tuple, laplace, norms, read_layer
+from sensorium_jax.torch_import.options import (
+    REQUIRED,
+    pair,
+    per_layer,
+    read_options,
+    unsupported,
+)
 from sensorium_jax.torch_import.state import StateDict
 
 STACKED = {
@@ -37,48 +43,48 @@ STACKED = {
 }
 
 
-def stacked(given: Mapping[str, Any], state: StateDict):
+def read_stacked(options: Mapping[str, Any], state: StateDict):
     """Core type "2D": plain convolutions.
 
     Returns the core, its weights, and what follows each convolution.
     """
-    o = read(
-        WHERE,
-        given,
+    o = read_options(
+        CORE,
+        options,
         defaults=STACKED | {"hidden_dilation": 1, "input_stride": 1},
         fixed={"depth_separable": False, "attention_conv": False},
-        ignored=SHOWN,
+        ignored=INFERRED,
     )
     layers, hidden = o["layers"], o["layers"] - 1
     kernels = _kernels_2d(o)
-    dilations = per_layer(WHERE, "hidden_dilation", o["hidden_dilation"], hidden)
+    dilations = per_layer(CORE, "hidden_dilation", o["hidden_dilation"], hidden)
     same = [
         tuple(((k - 1) * d + 1) // 2 for k in pair(kernel))
         for kernel, d in zip(kernels[1:], dilations, strict=True)
     ]
-    strides = (o["input_stride"], *per_layer(WHERE, "stride", o["stride"], hidden))
+    strides = (o["input_stride"], *per_layer(CORE, "stride", o["stride"], hidden))
     common = _common_2d(o, kernels, hidden_padding=same)
     core = cores.Stacked2D(**common, dilation=(1, *dilations), stride=strides)
-    channels = per_layer(WHERE, "hidden_channels", o["hidden_channels"], layers)
+    channels = per_layer(CORE, "hidden_channels", o["hidden_channels"], layers)
     weights, layers_after = {}, []
     for i, c in enumerate(channels):
         name = f"core.features.layer{i}"
         c_in = channels[i - 1] if i else o["input_channels"]
         kernel = state.take(f"{name}.conv.weight", c, c_in, *kernels[i])
         weights[f"kernel{i}"] = kernel.transpose(2, 3, 1, 0)
-        bias = state.take_if_there(f"{name}.conv.bias", c)
-        layers_after.append(after(state, name, c, bias, norm=norms(o)[i]))
+        bias = state.take_optional(f"{name}.conv.bias", c)
+        layers_after.append(read_layer(state, name, c, bias, norm=norms(o)[i]))
     return core, weights, layers_after
 
 
-def equivariant(given: Mapping[str, Any], state: StateDict):
+def read_equivariant(options: Mapping[str, Any], state: StateDict):
     """Core type "2D_equivariant": steerable convolutions.
 
     Returns the core, its weights, and what follows each convolution.
     """
-    o = read(
-        WHERE,
-        given,
+    o = read_options(
+        CORE,
+        options,
         defaults=STACKED | {"num_rotations": 8, "input_regularizer": "LaplaceL2norm"},
         fixed={
             "depth_separable": False,
@@ -86,16 +92,16 @@ def equivariant(given: Mapping[str, Any], state: StateDict):
             "upsampling": 2,
             "rot_eq_batch_norm": True,
         },
-        # The class takes neither a dilation nor a stride of the first layer's own.
-        ignored=SHOWN | {"init_std", "hidden_dilation", "input_stride"},
+        # The class has no dilation, and no separate stride of the first layer.
+        ignored=INFERRED | {"init_std", "hidden_dilation", "input_stride"},
     )
     layers, rotations = o["layers"], o["num_rotations"]
     kernels = _kernels_2d(o)
-    # The first hidden kernel decides on the padding of all.
+    # The first hidden kernel determines the padding of all hidden layers.
     same = [tuple(k // 2 for k in kernels[1])] * (layers - 1) if layers > 1 else []
     common = _common_2d(o, kernels, hidden_padding=same)
-    core = cores.RotationEquivariant(**common, rotations=rotations, stride=several(o["stride"]))
-    channels = per_layer(WHERE, "hidden_channels", o["hidden_channels"], layers)
+    core = cores.RotationEquivariant(**common, rotations=rotations, stride=as_tuple(o["stride"]))
+    channels = per_layer(CORE, "hidden_channels", o["hidden_channels"], layers)
     weights, layers_after = {}, []
     for i, c in enumerate(channels):
         name = f"core.features.layer{i}"
@@ -103,33 +109,33 @@ def equivariant(given: Mapping[str, Any], state: StateDict):
         c_in = o["input_channels"] if i == 0 else channels[i - 1] * rotations
         coefficients = state.take(f"{name}.hermite_conv.coeffs", modes, c_in, c)
         weights[f"kernel{i}"] = coefficients
-        layers_after.append(after(state, name, c, None, norm=norms(o)[i]))
+        layers_after.append(read_layer(state, name, c, None, norm=norms(o)[i]))
     return core, weights, layers_after
 
 
 def _kernels_2d(o: dict[str, Any]) -> list[tuple[int, int]]:
-    hidden = per_layer(WHERE, "hidden_kern", o["hidden_kern"], o["layers"] - 1)
+    hidden = per_layer(CORE, "hidden_kern", o["hidden_kern"], o["layers"] - 1)
     return [pair(o["input_kern"]), *map(pair, hidden)]
 
 
 def _common_2d(o: dict[str, Any], kernels: list, *, hidden_padding: list) -> dict[str, Any]:
-    """Options that both 2D cores share."""
+    """Fields that both 2D cores share."""
     layers = o["layers"]
     if o["skip"] > 1:
-        raise refused(WHERE, "skip", o["skip"], "only 0 and 1 are, which mean no skip")
+        raise unsupported(CORE, "skip", o["skip"], "only 0 and 1 are, which mean no skip")
     stack = range(layers) if o["stack"] is None else o["stack"]
     chosen = list(range(layers))[stack:] if isinstance(stack, int) else list(stack)
     if [i % layers for i in chosen] != [layers - 1]:
-        raise refused(WHERE, "stack", o["stack"], "only -1 is: the readout sees the last layer")
-    given = o["hidden_padding"]
-    if isinstance(given, (list, tuple)) and len(given) == layers - 1:
-        hidden_padding = list(map(pair, given))
-    elif given is not None:
-        hidden_padding = [pair(given)] * (layers - 1)
+        raise unsupported(CORE, "stack", o["stack"], "only -1 is: the readout sees the last layer")
+    padding = o["hidden_padding"]
+    if isinstance(padding, (list, tuple)) and len(padding) == layers - 1:
+        hidden_padding = list(map(pair, padding))
+    elif padding is not None:
+        hidden_padding = [pair(padding)] * (layers - 1)
     first = tuple(k // 2 for k in kernels[0]) if o["pad_input"] else (0, 0)
     nonlinearity, shift = _nonlinearity_2d(o)
     return {
-        "channels": several(o["hidden_channels"]),
+        "channels": as_tuple(o["hidden_channels"]),
         "layers": layers,
         "kernel": tuple(kernels),
         "padding": (first, *hidden_padding),
@@ -158,7 +164,7 @@ def _nonlinearity_2d(o: dict[str, Any]) -> tuple[str, tuple[float, float]]:
     }
     name, config = o["nonlinearity_type"], o["nonlinearity_config"]
     if name not in kinds:
-        raise refused(WHERE, "nonlinearity_type", name, f"known: {', '.join(kinds)}")
-    if config and name != "AdaptiveELU":  # for which the class does not look at it
-        raise refused(WHERE, "nonlinearity_config", config, "only None is")
+        raise unsupported(CORE, "nonlinearity_type", name, f"known: {', '.join(kinds)}")
+    if config and name != "AdaptiveELU":  # for which the class ignores it
+        raise unsupported(CORE, "nonlinearity_config", config, "only None is")
     return kinds[name]

@@ -7,8 +7,14 @@ from typing import Any
 
 from sensorium_jax.models import cores
 from sensorium_jax.models.nn.penalties import PUBLISHED_CENTER
-from sensorium_jax.torch_import.layers import SHOWN, WHERE, after, laplace, norms, several
-from sensorium_jax.torch_import.options import REQUIRED, pair, per_layer, read, refused
+from sensorium_jax.torch_import.layers import CORE, INFERRED, as_tuple, laplace, norms, read_layer
+from sensorium_jax.torch_import.options import (
+    REQUIRED,
+    pair,
+    per_layer,
+    read_options,
+    unsupported,
+)
 from sensorium_jax.torch_import.state import StateDict
 
 FILM = {
@@ -34,7 +40,7 @@ FILM = {
 }
 
 
-def factorised(given: Mapping[str, Any], state: StateDict):
+def read_factorised(options: Mapping[str, Any], state: StateDict):
     """Core type "3D_factorised": convolutions in space, then over frames.
 
     Returns the core, its weights, and what follows each convolution.
@@ -45,12 +51,12 @@ def factorised(given: Mapping[str, Any], state: StateDict):
         "spatial_hidden_kernel",
         "temporal_hidden_kernel",
     )
-    o = _film_options(given, dict.fromkeys(sizes, REQUIRED))
+    o = _film_options(options, dict.fromkeys(sizes, REQUIRED))
     hidden = o["layers"] - 1
     kernels = [pair(o[sizes[0]]), *[pair(o[sizes[2]])] * hidden]
     frames = (o[sizes[1]], *(o[sizes[3]],) * hidden)
     stride = o["stride"]
-    if isinstance(stride, (list, tuple)):  # the class takes the first twice, and never the last
+    if isinstance(stride, (list, tuple)):  # the class uses the first twice, and never the last
         stride = (stride[0], *stride[:hidden])
     core = cores.Factorized3D(**_common_3d(o, kernels, frames), stride=stride)
 
@@ -61,23 +67,23 @@ def factorised(given: Mapping[str, Any], state: StateDict):
             f"space{i}": space[:, :, 0].transpose(2, 3, 1, 0),
             f"time{i}": time[:, :, :, 0, 0].transpose(2, 1, 0),
         }
-        first = state.take_if_there(f"{name}.conv_spatial{suffix}.bias", c)
-        bias = state.take_if_there(f"{name}.conv_temporal{suffix}.bias", c)
-        if first is not None:  # constant over time: the kernel over frames just sums it
-            carried = time.sum((2, 3, 4)) @ first
-            bias = carried if bias is None else bias + carried
+        first = state.take_optional(f"{name}.conv_spatial{suffix}.bias", c)
+        bias = state.take_optional(f"{name}.conv_temporal{suffix}.bias", c)
+        if first is not None:  # constant over time: multiplied by the sum of the temporal kernel
+            equivalent = time.sum((2, 3, 4)) @ first
+            bias = equivalent if bias is None else bias + equivalent
         return kernels_of_layer, bias
 
     return core, *_film_layers(o, state, convolution)
 
 
-def full(given: Mapping[str, Any], state: StateDict):
+def read_full(options: Mapping[str, Any], state: StateDict):
     """Core type "3D": convolutions over space and time at once.
 
     Returns the core, its weights, and what follows each convolution.
     """
     o = _film_options(
-        given,
+        options,
         {
             "input_kernel": REQUIRED,
             "hidden_kernel": REQUIRED,
@@ -87,52 +93,55 @@ def full(given: Mapping[str, Any], state: StateDict):
     )
     if o["spatial_input_kernel"] is not None:
         why = "only None is: the starter kit takes the number of channels for that of frames"
-        raise refused(WHERE, "spatial_input_kernel", o["spatial_input_kernel"], why)
-    sizes = [_three(o, name) for name in ("input_kernel", *("hidden_kernel",) * (o["layers"] - 1))]
+        raise unsupported(CORE, "spatial_input_kernel", o["spatial_input_kernel"], why)
+    names = ("input_kernel", *("hidden_kernel",) * (o["layers"] - 1))
+    sizes = [_kernel_size(o, name) for name in names]
     kernels, frames = [size[1:] for size in sizes], tuple(size[0] for size in sizes)
-    stride = several(o["stride"])
+    stride = as_tuple(o["stride"])
     core = cores.Full3D(**_common_3d(o, kernels, frames), stride=stride)
 
     def convolution(name: str, suffix: str, i: int, c_in: int, c: int):
         kernel = state.take(f"{name}.conv{suffix}.weight", c, c_in, *sizes[i])
-        bias = state.take_if_there(f"{name}.conv{suffix}.bias", c)
+        bias = state.take_optional(f"{name}.conv{suffix}.bias", c)
         return {f"kernel{i}": kernel.transpose(2, 3, 4, 1, 0)}, bias
 
     return core, *_film_layers(o, state, convolution)
 
 
-def _three(o: dict[str, Any], name: str) -> tuple[int, int, int]:
-    """Frames, rows and columns of a kernel, from one number beside ``num_frames``, or all three."""
+def _kernel_size(o: dict[str, Any], name: str) -> tuple[int, int, int]:
+    """Frames, rows and columns of a kernel, from three numbers, or from one and ``num_frames``."""
     size = o[name]
     if isinstance(size, (list, tuple)):
         return tuple(map(int, size))
     return (size if o["num_frames"] is None else o["num_frames"], size, size)
 
 
-def _film_options(given: Mapping[str, Any], sizes: dict[str, Any]) -> dict[str, Any]:
+def _film_options(options: Mapping[str, Any], sizes: dict[str, Any]) -> dict[str, Any]:
     fixed = {"pad_time": False}
-    return read(WHERE, given, defaults=FILM | sizes, fixed=fixed, ignored=SHOWN | {"cuda"})
+    return read_options(
+        CORE, options, defaults=FILM | sizes, fixed=fixed, ignored=INFERRED | {"cuda"}
+    )
 
 
 def _common_3d(o: dict[str, Any], kernels: list, frames: tuple[int, ...]) -> dict[str, Any]:
-    """Options that both 3D cores share."""
+    """Fields that both 3D cores share."""
     layers = o["layers"]
     kind = o["hidden_nonlinearities"]
     if kind not in ("elu", "softplus", "relu", "adaptive_elu"):
         why = "known: elu, softplus, relu, adaptive_elu"
-        raise refused(WHERE, "hidden_nonlinearities", kind, why)
+        raise unsupported(CORE, "hidden_nonlinearities", kind, why)
     adaptive = kind == "adaptive_elu"
     shift = (float(o["x_shift"]), float(o["y_shift"])) if adaptive else (0.0, 0.0)
 
     def dilation(which: str) -> tuple[int, ...]:
         name, hidden = f"hidden_{which}_dilation", o[f"hidden_{which}_dilation"]
-        if isinstance(hidden, (list, tuple)) and len(hidden) == layers:  # the last is not used
-            hidden = hidden[: layers - 1]
-        return (o[f"{which}_dilation"], *per_layer(WHERE, name, hidden, layers - 1))
+        if isinstance(hidden, (list, tuple)) and len(hidden) == layers:
+            hidden = hidden[: layers - 1]  # the class ignores the last
+        return (o[f"{which}_dilation"], *per_layer(CORE, name, hidden, layers - 1))
 
     same = tuple(tuple(k // 2 for k in kernel) for kernel in kernels)
     return {
-        "channels": several(o["hidden_channels"]),
+        "channels": as_tuple(o["hidden_channels"]),
         "layers": layers,
         "kernel": tuple(kernels),
         "frames": frames,
@@ -142,7 +151,7 @@ def _common_3d(o: dict[str, Any], kernels: list, frames: tuple[int, ...]) -> dic
         "batch_norm": norms(o),
         "nonlinearity": "elu" if adaptive else kind,
         "elu_shift": shift,
-        # The option only matters to a core of one layer.
+        # The option has an effect on cores of one layer only.
         "final_nonlinearity": bool(o["final_nonlin"]) or layers > 1,
         "momentum": o["momentum"],
         "smoothness": laplace(o, average=None),
@@ -153,13 +162,13 @@ def _common_3d(o: dict[str, Any], kernels: list, frames: tuple[int, ...]) -> dic
 
 
 def _film_layers(o: dict[str, Any], state: StateDict, convolution: Callable):
-    """Weights of all layers, and what follows their convolutions."""
-    channels = per_layer(WHERE, "hidden_channels", o["hidden_channels"], o["layers"])
+    """Weights of all convolutions, and a ``Layer`` for each."""
+    channels = per_layer(CORE, "hidden_channels", o["hidden_channels"], o["layers"])
     weights, layers_after = {}, []
     for i, c in enumerate(channels):
         name, suffix = f"core.features.layer{i}", f"_{i}" if i else ""
         c_in = channels[i - 1] if i else o["input_channels"]
         kernels, bias = convolution(name, suffix, i, c_in, c)
         weights |= kernels
-        layers_after.append(after(state, name, c, bias, norm=norms(o)[i]))
+        layers_after.append(read_layer(state, name, c, bias, norm=norms(o)[i]))
     return weights, layers_after

@@ -1,8 +1,9 @@
-"""What cores of two and of three dimensions share: penalties, and all that follows a convolution.
+"""Parts that 2D and 3D cores share: penalties, and the layers that follow a convolution.
 
-Convolution biases in front of a batch normalisation become part of its running mean, and the
-scale and bias layers behind it part of its scale and offset: the function is the same, and so is
-its training.
+    y = scale (x + bias - mean) / sqrt(var) + offset
+
+Convolution biases before a batch normalisation become part of its running mean, and the scale and
+bias layers after it part of its scale and offset: the function is the same, and so is its training.
 """
 
 from __future__ import annotations
@@ -13,40 +14,50 @@ import numpy as np
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.models.nn.penalties import Laplace
-from sensorium_jax.torch_import.options import per_layer, refused
+from sensorium_jax.torch_import.options import per_layer, unsupported
 from sensorium_jax.torch_import.state import StateDict
 
-WHERE = "core_dict"
-LAPLACES = {  # name: kind, weighed by a Gaussian, averaged unless told otherwise
+CORE = "core_dict"
+LAPLACES = {  # name: kind, whether weighted by a Gaussian, whether averaged by default
     "LaplaceL2norm": ("l2norm", False, False),
     "LaplaceL2": ("l2", False, True),
     "LaplaceL1": ("l1", False, True),
     "GaussianLaplaceL2": ("l2norm", True, False),
     "GaussianLaplaceL2Adaptive": ("l2norm", True, False),
 }
-# What the state dict itself shows: which layers have biases, scales and affine normalisation.
-SHOWN = frozenset({"bias", "batch_norm_scale", "final_batchnorm_scale", "independent_bn_bias"})
+# Options that the tensors determine: which layers have biases, scales and affine normalisation.
+INFERRED = frozenset({"bias", "batch_norm_scale", "final_batchnorm_scale", "independent_bn_bias"})
 
 
 class Layer(NamedTuple):
-    """What follows the convolution of a layer."""
+    """Normalisation, scale and offset after the convolution of a layer."""
 
     scale: np.ndarray  # [C]
     offset: np.ndarray | None  # [C]
     moments: tuple[np.ndarray, np.ndarray] | None  # running mean and variance, each [C]
 
 
-def after(state: StateDict, name: str, c: int, bias: np.ndarray | None, *, norm: bool) -> Layer:
-    """Normalisation, scale and bias layers of a layer, as one scale and one offset."""
+def read_layer(
+    state: StateDict, name: str, c: int, bias: np.ndarray | None, *, norm: bool
+) -> Layer:
+    """Normalisation, scale and bias layers of a layer, as one scale and one offset.
+
+    Args:
+        state: the state dict.
+        name: prefix of the layer's tensors.
+        c: number of channels C.
+        bias: of the convolution [C].
+        norm: whether the layer is normalised.
+    """
     if not norm:
         return Layer(np.ones(c, np.float32), bias, None)
     inner = f"{name}.norm.batch_norm"  # of the rotation-equivariant class
     inner = inner if f"{inner}.running_mean" in state else f"{name}.norm"
     mean, var = (state.take(f"{inner}.running_{kind}", c) for kind in ("mean", "var"))
     mean = mean if bias is None else mean - bias
-    scale = state.take_if_there(f"{inner}.weight", c)
+    scale = state.take_optional(f"{inner}.weight", c)
     scale = np.ones(c, np.float32) if scale is None else scale
-    offset = state.take_if_there(f"{inner}.bias", c)
+    offset = state.take_optional(f"{inner}.bias", c)
     for kind in ("scale", "bias"):
         extra = f"{name}.{kind}.{kind}"
         if extra not in state:
@@ -61,14 +72,14 @@ def after(state: StateDict, name: str, c: int, bias: np.ndarray | None, *, norm:
 
 def norms(o: dict[str, Any]) -> tuple[bool, ...]:
     """Which layers are normalised."""
-    return tuple(map(bool, per_layer(WHERE, "batch_norm", o["batch_norm"], o["layers"])))
+    return tuple(map(bool, per_layer(CORE, "batch_norm", o["batch_norm"], o["layers"])))
 
 
 def laplace(o: dict[str, Any], *, average: bool | None) -> Laplace:
-    """The first layer's penalty; ``average`` None takes the class's own default."""
+    """The first layer's penalty; ``average`` None: the default of the class."""
     name, padding = o["input_regularizer"], o["laplace_padding"]
     if name not in LAPLACES:
-        raise refused(WHERE, "input_regularizer", name, f"known: {', '.join(LAPLACES)}")
+        raise unsupported(CORE, "input_regularizer", name, f"known: {', '.join(LAPLACES)}")
     kind, surround, averaged = LAPLACES[name]
     try:
         return Laplace(
@@ -78,9 +89,14 @@ def laplace(o: dict[str, Any], *, average: bool | None) -> Laplace:
             surround=surround,
         )
     except ValueError as error:
-        raise UserError(f"{WHERE}['laplace_padding'] = {padding!r}: {error}") from None
+        raise UserError(f"{CORE}['laplace_padding'] = {padding!r}: {error}") from None
 
 
-def several(value: Any) -> Any:
-    """A list as a tuple."""
+def as_tuple(value: Any) -> Any:
+    """A list as a tuple; other values as they are.
+
+    Examples:
+        >>> as_tuple([1, 2]), as_tuple(3)
+        ((1, 2), 3)
+    """
     return tuple(value) if isinstance(value, (list, tuple)) else value

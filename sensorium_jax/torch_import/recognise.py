@@ -1,7 +1,7 @@
-"""The options of a starter-kit model, as far as its tensors show them.
+"""Recognition of a starter kit model's options from the shapes of its tensors.
 
-What they cannot show (strides, padding, dilation, nonlinearities, weights of penalties) is taken
-from the published models.
+Options that the tensors do not determine (strides, padding, dilation, nonlinearities, weights of
+penalties) are assumed to be those of the published models.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LAYER = "core.features.layer"
 
 
 def recognise(state_dict: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments of ``from_starter_kit`` for a state dict, and those options that are assumed.
+    """Arguments of ``from_starter_kit`` for a state dict, and the options that are assumed.
 
     Raises:
         UserError: it is not the state dict of one of the starter kit's models.
@@ -57,13 +57,13 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dic
     state = StateDict(state_dict)
     first = f"{LAYER}0."
     if f"{first}hermite_conv.coeffs" in state:
-        core_type, core, assumed = "2D_equivariant", _equivariant(state), ASSUMED_2D
+        core_type, core, assumed = "2D_equivariant", _equivariant_options(state), ASSUMED_2D
     elif f"{first}conv_spatial.weight" in state:
-        core_type, core, assumed = "3D_factorised", _factorised(state), ASSUMED_3D
+        core_type, core, assumed = "3D_factorised", _factorised_options(state), ASSUMED_3D
     elif f"{first}conv.weight" in state and len(state.shape(f"{first}conv.weight")) == 5:
-        core_type, core, assumed = "3D", _full(state), ASSUMED_FULL
+        core_type, core, assumed = "3D", _full_options(state), ASSUMED_FULL
     elif f"{first}conv.weight" in state:
-        core_type, core, assumed = "2D", _stacked(state), ASSUMED_2D
+        core_type, core, assumed = "2D", _stacked_options(state), ASSUMED_2D
     else:
         raise UserError(
             "expected the state dict of a model of the starter kit, with a convolution in "
@@ -73,9 +73,9 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dic
     core["batch_norm"] = [
         any(name.endswith("running_mean") for name in state.names(f"{LAYER}{i}.")) for i in layers
     ]
-    gru = _gru(state)
-    readout_type, readout = _readout(state)
-    shifter_type, shifter = _shifter(state)
+    gru = _gru_options(state)
+    readout_type, readout = _readout_options(state)
+    shifter_type, shifter = _shifter_options(state)
     constructor = {
         "core_type": core_type,
         "core_dict": assumed | core,
@@ -95,7 +95,7 @@ def _layers(state: StateDict) -> int:
     return len({name.removeprefix(LAYER).partition(".")[0] for name in names})
 
 
-def _stacked(state: StateDict) -> dict[str, Any]:
+def _stacked_options(state: StateDict) -> dict[str, Any]:
     layers = _layers(state)
     shapes = [state.shape(f"{LAYER}{i}.conv.weight") for i in range(layers)]
     return {
@@ -107,7 +107,7 @@ def _stacked(state: StateDict) -> dict[str, Any]:
     }
 
 
-def _equivariant(state: StateDict) -> dict[str, Any]:
+def _equivariant_options(state: StateDict) -> dict[str, Any]:
     layers = _layers(state)
     shapes = [state.shape(f"{LAYER}{i}.hermite_conv.coeffs") for i in range(layers)]
     channels = shapes[-1][2]
@@ -129,7 +129,7 @@ def _equivariant(state: StateDict) -> dict[str, Any]:
     }
 
 
-def _factorised(state: StateDict) -> dict[str, Any]:
+def _factorised_options(state: StateDict) -> dict[str, Any]:
     layers = _layers(state)
     suffixes = ["", *(f"_{i}" for i in range(1, layers))]
     space, time = (
@@ -147,7 +147,7 @@ def _factorised(state: StateDict) -> dict[str, Any]:
     }
 
 
-def _full(state: StateDict) -> dict[str, Any]:
+def _full_options(state: StateDict) -> dict[str, Any]:
     layers = _layers(state)
     names = ["conv", *(f"conv_{i}" for i in range(1, layers))]
     shapes = [state.shape(f"{LAYER}{i}.{name}.weight") for i, name in enumerate(names)]
@@ -160,7 +160,7 @@ def _full(state: StateDict) -> dict[str, Any]:
     }
 
 
-def _gru(state: StateDict) -> dict[str, Any] | None:
+def _gru_options(state: StateDict) -> dict[str, Any] | None:
     if not state.names("gru_module."):
         return None
     r, c, k_input, _ = state.shape("gru_module.gru.reset_gate_input.weight")
@@ -168,14 +168,14 @@ def _gru(state: StateDict) -> dict[str, Any] | None:
     return {"input_channels": c, "rec_channels": r, "input_kern": k_input, "rec_kern": k}
 
 
-def _readout(state: StateDict) -> tuple[str, dict[str, Any]]:
+def _readout_options(state: StateDict) -> tuple[str, dict[str, Any]]:
     names = state.names("readout.")
     if not names:
         raise UserError("expected readout.<session>.* in the state dict, found none")
     session = ".".join(names[0].split(".")[:2])
     bias = f"{session}.bias" in state
     if f"{session}.spatial" in state:
-        # Nothing tells whether masks were normalised; the starter kit's dictionary says not.
+        # Tensors do not show whether masks are normalised; in the starter kit they are not.
         return "factorised", {"bias": bias, "normalize": False, "gamma_readout": 0.0}
     sigma = state.shape(f"{session}.sigma")[2:]
     gauss = {(2, 2): "full", (1, 2): "uncorrelated", (1, 1): "isotropic"}[sigma]
@@ -193,7 +193,7 @@ def _readout(state: StateDict) -> tuple[str, dict[str, Any]]:
     return "gaussian", readout
 
 
-def _shifter(state: StateDict) -> tuple[str, dict[str, Any] | None]:
+def _shifter_options(state: StateDict) -> tuple[str, dict[str, Any] | None]:
     names = state.names("shifter.")
     if not names:
         return "MLP", None
@@ -206,5 +206,5 @@ def _shifter(state: StateDict) -> tuple[str, dict[str, Any] | None]:
 
 
 def _size(shape: tuple[int, ...]) -> int | list[int]:
-    """One number for a square kernel."""
+    """The size of a kernel [h w]: one number if it is square."""
     return shape[0] if shape[0] == shape[1] else list(shape)

@@ -1,4 +1,4 @@
-"""A PyTorch state dict, taken apart tensor by tensor; what is left over was not understood."""
+"""A PyTorch state dict, every tensor of which must be read exactly as the options say."""
 
 from __future__ import annotations
 
@@ -8,26 +8,36 @@ import numpy as np
 
 from sensorium_jax.errors import UserError, hint
 
-ANY = -1  # a length that only the state dict knows
-# Buffers that follow from the options: filters of penalties, Hermite functions, counters.
+ANY = -1  # in an expected shape: any length
+# Buffers that the options determine: filters of penalties, Hermite functions, counters.
 DERIVED = ("num_batches_tracked", "laplace.filter", "gaussian2d")
 HERMITE = ".rotate_hermite."
 
 
 class StateDict:
-    """Arrays by name. Every name must be taken once, with the shape that the options say."""
+    """Arrays by name; every array must be taken, with the shape that the options determine.
+
+    Examples:
+        >>> state = StateDict({"core.bias": np.zeros(3)})
+        >>> state.take("core.bias", 3).dtype.name
+        'float32'
+        >>> state.take("core.bias", 4)
+        Traceback (most recent call last):
+            ...
+        sensorium_jax.errors.UserError: expected core.bias of shape (4), as the options say; ...
+    """
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
         if not arrays:
             raise UserError("expected a state dict, name -> array; found no entry")
-        # A model wrapped for several GPUs has one more name in front.
+        # Names of a model that is wrapped for several GPUs have one more prefix.
         wrapped = all(name.startswith("module.") for name in arrays)
         self._arrays = {
             name.removeprefix("module.") if wrapped else name: np.asarray(x)
             for name, x in arrays.items()
             if not name.endswith(DERIVED) and HERMITE not in name
         }
-        self._taken: set[str] = set()
+        self._used: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
@@ -37,7 +47,7 @@ class StateDict:
         return [name for name in self._arrays if name.startswith(prefix)]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor; it counts as taken only by ``take``."""
+        """The shape of a tensor, without taking it."""
         return self._arrays[name].shape
 
     def take(self, name: str, *shape: int) -> np.ndarray:
@@ -60,28 +70,32 @@ class StateDict:
                 f"expected {name} of shape {_text(shape)}, as the options say; found "
                 f"{_text(array.shape)} in the state dict"
             )
-        self._taken.add(name)
+        self._used.add(name)
         return array.astype(np.float32)
 
-    def take_if_there(self, name: str, *shape: int) -> np.ndarray | None:
-        """As ``take``, or None."""
+    def take_optional(self, name: str, *shape: int) -> np.ndarray | None:
+        """``take``, or None if there is no array of this name."""
         return self.take(name, *shape) if name in self else None
 
     def check_all_taken(self) -> None:
-        """Raise a ``UserError`` that names what the options leave over."""
-        left = [name for name in self._arrays if name not in self._taken]
-        if left:
+        """Check that every array was taken.
+
+        Raises:
+            UserError: some arrays were not; the message names them.
+        """
+        unused = [name for name in self._arrays if name not in self._used]
+        if unused:
             raise UserError(
-                f"expected the options to explain the whole state dict; {len(left)} left over: "
-                f"{shapes_of(self, left)}"
+                f"expected the options to explain the whole state dict; {len(unused)} left over: "
+                f"{_list_shapes(self, unused)}"
             )
 
 
-def shapes_of(state: StateDict, names: Iterable[str], most: int = 8) -> str:
-    """Names with their shapes, the first few."""
+def _list_shapes(state: StateDict, names: Iterable[str], limit: int = 8) -> str:
+    """Names with their shapes, up to ``limit`` of them."""
     names = list(names)
-    shown = ", ".join(f"{name} {_text(state.shape(name))}" for name in names[:most])
-    return shown + (", ..." if len(names) > most else "")
+    text = ", ".join(f"{name} {_text(state.shape(name))}" for name in names[:limit])
+    return text + (", ..." if len(names) > limit else "")
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -1,6 +1,7 @@
-"""Training: the loop, its members and programs, and all that a run leaves.
+"""Training of experiments.
 
-``complete`` trains, scores and writes; ``train`` is the loop of one model.
+``complete`` trains, scores and writes the files of a run; ``train`` is the training loop of one
+model, ``train_ensemble`` that of an ensemble.
 """
 
 from sensorium_jax.training.complete import complete

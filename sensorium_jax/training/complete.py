@@ -1,4 +1,4 @@
-"""``complete(experiment, workdir)``: train, score, and leave the files of a run."""
+"""``complete(experiment, workdir)``: train, score, and write the files of a run."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def complete(
     console: Console | None = None,
     on_score: OnScore = lambda epoch, score: None,
 ) -> Report:
-    """Train an experiment to its end, score it on every tier, and leave the files of a run.
+    """Train an experiment to its end, score it on every tier, and write the files of a run.
 
-    The same call resumes a run that was stopped. ``workdir`` gets the record, checkpoints,
-    ``metrics.jsonl``, ``report.json``, ``scores.npz`` and the page ``report.html``.
+    The same call resumes a run that was stopped. The workdir gets the record ``run.json``,
+    checkpoints, ``metrics.jsonl``, ``report.json``, ``scores.npz`` and the page ``report.html``.
 
     Args:
-        experiment: what to train; with more than one member an ensemble.
-        workdir: the folder of the run, new or this run's own.
-        store: what to train on; None: the embedded default, three simulated mice.
-        tiers: a table of tiers (``data.tiers``) in place of the store's own.
-        devices: how many devices share each batch; None: as many as divide it evenly.
-        console: where to print and draw bars.
-        on_score: told of every epoch and its score on the oracle tier.
+        experiment: model and training; with more than one member, an ensemble.
+        workdir: a new folder, or the workdir of this run.
+        store: the store to train on; None: the embedded default, three simulated mice.
+        tiers: a tier table (``data.tiers``) in place of the store's tiers.
+        devices: number of devices that share each batch; None: as many as divide it evenly.
+        console: where to print and draw progress bars.
+        on_score: called after every epoch with its number and its score on the oracle tier.
 
     Returns:
         The scores of the best weights on every tier that has public responses.
 
     Raises:
-        Interrupted: it was asked to stop; the state is saved.
-        UserError: no such store, a workdir of something else, training that diverged.
+        Interrupted: a signal asked to stop; the state is saved.
+        UserError: there is no such store, the workdir holds other files, or training diverged.
     """
     console, workdir = console or make_console(), Path(workdir)
     check_model(experiment.model)
@@ -60,7 +60,7 @@ def complete(
         store or default_store(console), tiers=tiers, multiple=experiment.neuron_devices
     )
     mesh = _mesh(experiment, devices)
-    console.print(_setting(recordings, mesh))
+    console.print(_describe(recordings, mesh))
     parallel.first_process_first(functools.partial(claim, workdir, experiment, recordings))
     console.print(f"Results go to {workdir}")
     run_training = train if experiment.members == 1 else train_ensemble
@@ -70,7 +70,7 @@ def complete(
 
 
 def score_and_write(workdir: Path, trained: Ensemble, console: Console) -> Report:
-    """Score on every tier that has public responses, and write the files and the page of a run."""
+    """Score on every tier that has public responses, and write the scores and the page of a run."""
     with bars(console, transient=True) as on_progress:
         report = trained.evaluate_all(on_progress=on_progress)
     if jax.process_index() == 0:
@@ -82,7 +82,7 @@ def score_and_write(workdir: Path, trained: Ensemble, console: Console) -> Repor
 
 
 def default_store(console: Console, *, modulated: bool = True) -> Path:
-    """The embedded default (``demo_store``), made by the first process with a bar."""
+    """The embedded default (``demo_store``), made by the first process, with a progress bar."""
     with bars(console, transient=True) as on_progress:
         say = functools.partial(console.print, highlight=False)
         make = functools.partial(demo_store, modulated=modulated, on_progress=on_progress, say=say)
@@ -95,7 +95,8 @@ def _mesh(experiment: Experiment, devices: int | None) -> Mesh:
     return parallel.make_mesh(devices, neuron_devices=shared)
 
 
-def _setting(recordings: Recordings, mesh: Mesh) -> str:
+def _describe(recordings: Recordings, mesh: Mesh) -> str:
+    """The mice and devices of a training, in one line."""
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return (
         f"{len(recordings.session_names)} mice from {recordings.store.path}; "

@@ -28,7 +28,7 @@ def train_ensemble(
 ) -> None:
     """Train the members of an experiment, each a run in a folder of ``workdir``.
 
-    The same call resumes. ``together`` and ``on_score`` as in ``train_members``.
+    The same call resumes. ``together`` and ``on_score`` are those of ``train_members``.
     """
     members, workdirs = members_of(experiment), member_workdirs(workdir, experiment)
     for member, folder in zip(members, workdirs, strict=True):

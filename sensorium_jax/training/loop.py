@@ -1,4 +1,4 @@
-"""``train(experiment, workdir, recordings)``: the loop, no maths."""
+"""``train(experiment, workdir, recordings)``: the training loop."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ def train(
 ) -> Params:
     """Train to the end, from the last checkpoint if there is one, and return the best weights.
 
-    Scores, losses and checkpoints go to ``workdir``. The best weights are those with the highest
-    single-trial correlation on full-length oracle trials. ``on_score`` is told of every epoch
-    and its score; what it raises ends the training, after the state was saved.
+    Scores, losses and checkpoints are written to ``workdir``. The best weights are those with the
+    highest single-trial correlation on full-length oracle trials. ``on_score`` is called after
+    every epoch with its number and score; an exception that it raises ends the training, after the
+    state is saved.
 
     Raises:
         Interrupted: Ctrl-C or a termination signal arrived; the state is saved.
-        Diverged: the loss is no longer finite.
-        UserError: no space is left.
+        Diverged: the loss is not finite.
+        UserError: there is no space left for a checkpoint.
     """
-    one = [experiment], [workdir], recordings
-    return train_members(*one, mesh=mesh, console=console, on_score=on_score)[0]
+    options = {"mesh": mesh, "console": console, "on_score": on_score}
+    return train_members([experiment], [workdir], recordings, **options)[0]
 
 
 def train_members(
@@ -56,19 +57,19 @@ def train_members(
     together: bool | None = None,
     on_score: OnScore = lambda epoch, score: None,
 ) -> list[Params]:
-    """``train`` for experiments that differ in their seed alone, each with a workdir of its own.
+    """``train`` for experiments that differ in their seed only, each with its own workdir.
 
     Args:
         experiments: one for each member.
-        workdirs: where each keeps its scores and checkpoints.
-        recordings: what all are trained on.
+        workdirs: one for each member, for its scores and checkpoints.
+        recordings: the sessions that all members are trained on.
         mesh: devices that share each batch.
         console: where to print.
-        together: advance all members by one program that maps over them (as many as memory
-            holds), else one after the other; the results agree to float32 rounding. None:
-            together where there is an accelerator. The cores of a CPU are busy with one member
+        together: advance all members by one program that maps over them (as many as fit into
+            memory), else one after the other; the results agree to float32 rounding. None: True on
+            accelerators, False on CPUs, whose cores one member keeps busy
             (``benchmarks/ensemble.py``).
-        on_score: as in ``train``, for every member.
+        on_score: as for ``train``, for every member.
     """
     console = console or make_console()
     if together is None:
@@ -95,7 +96,7 @@ def train_members(
             group = [m for m in active if m.step == step]
             for member in group:
                 member.batch = member.batch or member.next_batch()
-            group = group[: programs.at_once(*_inputs(group)) if together else 1]
+            group = group[: programs.largest_group(*_inputs(group)) if together else 1]
             _run_epoch(group, programs, bar, stop, on_score)
     return [m.checkpoints.restore_best(m.state.params) for m in members]
 
@@ -107,36 +108,37 @@ def _run_epoch(
     stop: StopSignals,
     on_score: OnScore,
 ) -> None:
-    """Step members that stand at the same step to the end of their epoch."""
-    due = None  # metrics to be logged once the device has the next step to do
+    """Advance members at the same step to the end of their epoch."""
+    pending = None  # metrics of the last step, logged while the device computes the next one
     while True:
         states, metrics = programs.advance(*_inputs(group))
-        _log(group, due, bar)
+        _log(group, pending, bar)
         for member, state in zip(group, states, strict=True):
             member.state = state
             member.step += 1
-            member.batch = member.next_batch()  # read and sent while the step runs
+            member.batch = member.next_batch()  # read and transferred while the step runs
         step = group[0].step
-        ended = step % programs.experiment.epoch_steps == 0
-        due = metrics if (step % LOG_EVERY_STEPS == 0 or step == 1) and not ended else None
-        # Processes must agree to stop, which takes time: they ask each other now and then.
-        asked = ended or step % LOG_EVERY_STEPS == 0 or jax.process_count() == 1
-        stopping = asked and parallel.any_process(stop.requested)
-        if ended:
+        epoch_end = step % programs.experiment.epoch_steps == 0
+        log_step = step % LOG_EVERY_STEPS == 0 or step == 1
+        pending = metrics if log_step and not epoch_end else None
+        # Processes must agree to stop. Since that takes time, they communicate at some steps only.
+        poll = epoch_end or step % LOG_EVERY_STEPS == 0 or jax.process_count() == 1
+        interrupt = poll and parallel.any_process(stop.requested)
+        if epoch_end:
             for member, values in zip(group, metrics, strict=True):
                 _end_epoch(member, values, bar, on_score)
         bar.advance(len(group))
-        if stopping and not all(m.done for m in group):
-            _log(group, due, bar)
+        if interrupt and not all(m.done for m in group):
+            _log(group, pending, bar)
             for member in group:
                 member.save()
             raise Interrupted(f"saved at step {step} of {programs.total_steps}")
-        if ended:
+        if epoch_end:
             return
 
 
 def _inputs(group: list[Member]) -> tuple[list, list, list, list]:
-    """What ``Programs.advance`` takes of some members."""
+    """The arguments of ``Programs.advance`` for these members."""
     return (
         [m.state for m in group],
         [m.batch for m in group],
@@ -152,7 +154,7 @@ def _end_epoch(member: Member, metrics: Metrics, bar: TrainingBar, on_score: OnS
 
 
 def _log(group: list[Member], metrics: tuple[Metrics, ...] | None, bar: TrainingBar) -> None:
-    """Write the metrics of the step at which members stand, if there are any."""
+    """Log the metrics of the members' current step, if there are any."""
     if metrics is not None:
-        values = [member.write_log(m) for member, m in zip(group, metrics, strict=True)]
-        bar.show(loss=sum(values) / len(values))
+        losses = [member.write_log(m) for member, m in zip(group, metrics, strict=True)]
+        bar.show(loss=sum(losses) / len(losses))

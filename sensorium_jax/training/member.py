@@ -24,16 +24,16 @@ from sensorium_jax.types import Batch, TrainState
 
 
 class Epoch(NamedTuple):
-    """How an epoch ended."""
+    """The result of an epoch."""
 
     epoch: int  # its number, from 1
     loss: float  # of the last step
     score: float  # single-trial correlation on the oracle tier
-    seconds: float  # that scoring and saving took
+    seconds: float  # duration of scoring and saving
 
 
 class Member:
-    """What the loop holds of one model between steps."""
+    """The state of one model in the training loop: weights, batches, checkpoints and log."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Member:
         *,
         label: str = "",
     ):
-        """A member at its start; ``label`` stands in front of what is printed of it."""
+        """A member before its first step; ``label`` is the prefix of its printed lines."""
         e = self.experiment = experiment
         self.workdir, self.programs, self.console = workdir, programs, console
         self.batches = iter(
@@ -77,7 +77,7 @@ class Member:
         self.log = MetricLog(workdir)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
+        """Continue from the last checkpoint, if there is one."""
         if self.checkpoints.last_step is None:
             return
         self.state, loop = self.checkpoints.restore_last(self.state)
@@ -86,12 +86,12 @@ class Member:
         self.position = loop["position"]
         self.batches.set_state(self.position)
         self.log.forget_after(self.step)
-        at = f"step {self.step} of {self.programs.total_steps}"
-        said = f"Already trained ({at})." if self.done else f"Resuming at {at}."
-        self.console.print(self.label + said)
+        progress = f"step {self.step} of {self.programs.total_steps}"
+        message = f"Already trained ({progress})." if self.done else f"Resuming at {progress}."
+        self.console.print(self.label + message)
 
     def save(self) -> None:
-        """Keep all that ``resume`` needs."""
+        """Save everything that ``resume`` needs."""
         loop = {
             "step": self.step,
             "done": self.done,
@@ -102,16 +102,16 @@ class Member:
 
     @property
     def lr_scale(self) -> jax.Array:
-        """What multiplies the learning rate: []."""
+        """Factor of the learning rate: []."""
         return jnp.float32(self.plateau.lr_scale)
 
     def next_batch(self) -> Batch:
-        """The next batch on the devices; remembers where it stood before."""
+        """The next batch, on the devices; stores the iterator's position before it."""
         self.position = self.batches.get_state()
         return parallel.shard_batch(next(self.batches), self.programs.mesh, process_local=True)
 
     def end_epoch(self, metrics: Metrics) -> Epoch:
-        """Score the oracle tier, keep what is best, and decide how to go on."""
+        """Score the oracle tier, save the state, and lower the learning rate or stop if due."""
         e = self.experiment
         loss = self.write_log(metrics)
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""Numbers of a run over time: JSON lines always, TensorBoard when it is installed."""
+"""Log of a run's metrics: JSON lines, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class MetricLog:
                 self._board.add_scalar(name, value, step)
 
     def forget_after(self, step: int) -> None:
-        """Drop lines past ``step``: a resumed run computes those steps again."""
+        """Remove lines of steps after ``step``: a resumed run computes those steps again."""
         if not (self._writes and self._path.exists()):
             return
         lines = self._path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        beside = self._path.with_suffix(".partial")
-        beside.write_text("".join(kept))
-        beside.replace(self._path)
+        lines = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        partial = self._path.with_suffix(".partial")
+        partial.write_text("".join(lines))
+        partial.replace(self._path)
 
 
 def _tensorboard(workdir: Path):

@@ -1,4 +1,4 @@
-"""Compiled programs, neurons and statistics on the devices, which members share."""
+"""Compiled programs, and neurons and statistics on the devices, which all members share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sensorium_jax.models.check import check_model
 from sensorium_jax.runs.predictions import make_evaluate, place_recordings
 from sensorium_jax.types import Array, Batch, TrainState
 
-MEMORY_SHARE = 0.8  # of what is free, that one program may take
+MEMORY_SHARE = 0.8  # largest share of the free memory that one program may use
 Metrics = dict[str, Array]  # of one step of one member; see ``parallel.make_train_step``
 
 
@@ -53,23 +53,23 @@ class Programs:
     ) -> tuple[tuple[TrainState, ...], tuple[Metrics, ...]]:
         """One step of every member: new states, and metrics.
 
-        Several are advanced by one program, of a number that ``at_once`` gave.
+        Several members are advanced by one program, at most as many as ``largest_group`` returned.
         """
         if len(states) == 1:
-            one = states[0], batches[0], *self._data, keys[0], lr_scales[0]
-            state, metrics = self._step(*one)
+            inputs = states[0], batches[0], *self._data, keys[0], lr_scales[0]
+            state, metrics = self._step(*inputs)
             return (state,), (metrics,)
         inputs = self._inputs(states, batches, keys, lr_scales)
         return self._compiled[len(states)](*inputs)
 
-    def at_once(
+    def largest_group(
         self,
         states: Sequence[TrainState],
         batches: Sequence[Batch],
         keys: Sequence[Array],
         lr_scales: Sequence[Array],
     ) -> int:
-        """How many of these members one program can advance in the memory that is free."""
+        """Number of these members that one program can advance in the free memory."""
         size = len(states)
         while size > 1 and size not in self._compiled:
             inputs = self._inputs(*(x[:size] for x in (states, batches, keys, lr_scales)))
@@ -81,18 +81,18 @@ class Programs:
         return size
 
     def _inputs(self, states, batches, keys, lr_scales) -> tuple:
-        """Arguments of the program of several members."""
+        """Arguments of the program that advances several members."""
         return tuple(states), tuple(batches), *self._data, tuple(keys), tuple(lr_scales)
 
 
 def needed_bytes(program: Any) -> int:
-    """Memory that a compiled program takes beside its donated inputs."""
+    """Memory that a compiled program needs in addition to its donated inputs."""
     memory = program.memory_analysis()
     return memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
 
 
 def free_bytes() -> int:
-    """Memory that is free on the first device."""
+    """Free memory of the first device."""
     stats = jax.local_devices()[0].memory_stats()
     if stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]

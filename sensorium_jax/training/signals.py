@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop."""
+"""Signals that request the end of a training."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 
 class StopSignals:
-    """While open, Ctrl-C and SIGTERM ask for a stop; a second Ctrl-C stops at once."""
+    """A context in which Ctrl-C and SIGTERM set ``requested``; a second Ctrl-C raises at once."""
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self):
         self.requested = False
-        self._before: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._request) for s in self._SIGNALS}
+            self._handlers = {s: signal.signal(s, self._request) for s in self._SIGNALS}
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _request(self, number: int, frame: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sensorium_jax.models.cores.stacked import Stacked2D
 
@@ -25,5 +25,6 @@ class RotationEquivariant(Stacked2D):
         0
     """
 
+    ranges: ClassVar = Stacked2D.ranges | {"rotations": (1, 360)}
     rotations: int = 8
     basis: Literal["hermite"] = "hermite"  # free pixels have no exact rotation

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import ClassVar
+
 from flax.linen import initializers
 
 from sensorium_jax.models.cores.layered import LayeredCore, Paddings, inputs
@@ -44,6 +47,13 @@ class Factorized3D(LayeredCore):
     gamma_time: float = 0.01
     time_center: float = 2.0
 
+    ranges: ClassVar = LayeredCore.ranges | {
+        "frames": (1, 10_000),
+        "frame_dilation": (1, 1000),
+        "gamma_space": (0, math.inf),
+        "gamma_time": (0, math.inf),
+        "time_center": (-math.inf, math.inf),
+    }
     per_layer = (*LayeredCore.per_layer, "frames", "frame_dilation")
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.models.nn import activations, conv, hermite
 from sensorium_jax.models.nn.norm import BatchNorm
 from sensorium_jax.models.nn.penalties import Laplace
@@ -80,12 +82,21 @@ class LayeredCore(Core):
     recurrence: ConvGRU | None = None
 
     rotations = 1  # maps that share statistics and offset in batch normalisation
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        "layers": (1, 1000),
+        "channels": (1, 65_536),
+        "kernel": (1, 1000),
+        "stride": (1, 1000),
+        "dilation": (1, 1000),
+        "padding": (0, 1000),
+        "momentum": (0, 1),
+        "elu_shift": (-math.inf, math.inf),
+    }
     per_layer = ("channels", "kernel", "stride", "dilation", "padding", "batch_norm")
 
     def __post_init__(self):
         activations.activation(self.nonlinearity)
-        if self.layers < 1:
-            raise ValueError(f"expected at least 1 layer, got {self.layers}")
+        check_ranges(self, self.ranges)
         for layer in range(self.layers):
             self._padding(layer)
             for option in self.per_layer:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import ClassVar
+
 import jax.numpy as jnp
 
 from sensorium_jax.models.cores.layered import LayeredCore, inputs
@@ -29,6 +32,10 @@ class Stacked2D(LayeredCore):
     gamma_input: float = 500.0
     gamma_hidden: float = 500_000.0
 
+    ranges: ClassVar = LayeredCore.ranges | {
+        "gamma_input": (0, math.inf),
+        "gamma_hidden": (0, math.inf),
+    }
     warmup_frames = 0
 
     def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:

@@ -218,7 +218,13 @@ def windows(x: Array, taps: int, *, dilation: int = 1) -> Array:
 
 
 def conv2d_constant(
-    planes: Array, kernel: Array, image_shape: tuple[int, int], **options: Padding | int
+    planes: Array,
+    kernel: Array,
+    image_shape: tuple[int, int],
+    *,
+    padding: Padding = VALID,
+    stride: int = 1,
+    dilation: int = 1,
 ) -> Array:
     """Convolve planes, images that have one value everywhere, without building them.
 
@@ -228,7 +234,9 @@ def conv2d_constant(
         planes: [... P] the value of each plane.
         kernel: [K L P D].
         image_shape: height and width of the planes.
-        **options: of ``conv2d``.
+        padding: as in ``conv2d``.
+        stride: as in ``conv2d``.
+        dilation: as in ``conv2d``.
 
     Returns:
         [... H' W' D]; constant in space except where the padding's zeros overlap the kernel.
@@ -239,7 +247,8 @@ def conv2d_constant(
     """
     p = planes.shape[-1]
     ones = jnp.broadcast_to(jnp.eye(p, dtype=planes.dtype)[:, None, None], (p, *image_shape, p))
-    return jnp.tensordot(planes, conv2d(ones, kernel, **options), 1)
+    response = conv2d(ones, kernel, padding=padding, stride=stride, dilation=dilation)
+    return jnp.tensordot(planes, response, 1)
 
 
 def call_with_convolver(program: Callable, *arrays: Array, padding: Padding) -> Array:
@@ -307,9 +316,10 @@ def fourier_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: P
     """
     taps = kernel.shape[:2]
     out = _output_shape(image_shape, kernel, padding)
-    size = tuple(
+    rows, columns = (
         max(n + p, k, o) for n, p, k, o in zip(image_shape, padding, taps, out, strict=True)
     )
+    size = rows, columns
     # Float32 throughout; a result in lower precision is rounded once, at the end.
     kernel = jnp.transpose(kernel, (1, 0, 2, 3)).astype(jnp.float32)
     parts = fourier.parts(kernel, size, origin=padding)  # [F C D] each
@@ -348,10 +358,11 @@ def _space_to_depth(
     return x, kernel, VALID
 
 
-def _output_shape(image_shape: tuple[int, int], kernel: Array, padding: Padding) -> list[int]:
+def _output_shape(image_shape: tuple[int, int], kernel: Array, padding: Padding) -> tuple[int, int]:
     """Rows and columns of a convolution of stride 1."""
     taps = kernel.shape[:2]
-    return [n + 2 * p - k + 1 for n, p, k in zip(image_shape, padding, taps, strict=True)]
+    rows, columns = (n + 2 * p - k + 1 for n, p, k in zip(image_shape, padding, taps, strict=True))
+    return rows, columns
 
 
 def _pad(x: Array, padding: Padding) -> Array:

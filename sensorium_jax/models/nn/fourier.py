@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from sensorium_jax.types import Array
 
 Size = tuple[int, int]  # rows and columns
+Complex = NDArray[np.complex128]
 
 
 def transform(x: Array, size: Size) -> Array:
@@ -117,13 +119,13 @@ def _column_frequencies(size: Size) -> int:
     return size[1] // 2 + 1
 
 
-def _waves(a: int | np.ndarray, b: int | np.ndarray, period: int) -> np.ndarray:
+def _waves(a: int | np.ndarray, b: int | np.ndarray, period: int) -> Complex:
     """exp(-2 pi i a b / period) of all pairs; an integer n stands for 0, ..., n - 1."""
     a, b = (np.arange(x) if isinstance(x, int) else x for x in (a, b))
     return np.exp(-2j * np.pi * np.outer(a, b) / period)
 
 
-def _real_matrix(z: np.ndarray) -> np.ndarray:
+def _real_matrix(z: Complex) -> np.ndarray:
     """A complex matrix as a real one that acts on (real, imaginary): [m n] -> [2 2 m n]."""
     return np.array([[z.real, -z.imag], [z.imag, z.real]])
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.types import Array
 
 PUBLISHED_CENTER = 4.0  # middle of the starter kit's filter over time, (-1, 4, -1)
@@ -57,6 +58,7 @@ class Laplace:
     surround: bool = False
 
     def __post_init__(self):
+        check_ranges(self, {"padding": (0, 100)})
         if self.kind not in ("l2norm", "l2", "l1"):
             raise ValueError(f"expected a Laplace of kind l2norm, l2 or l1, got {self.kind!r}")
         if self.surround and self.padding != 1:

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.models.nn import conv
 from sensorium_jax.types import Array
 
@@ -55,6 +56,8 @@ class ConvGRU(nn.Module):
     pad_input: bool = True
 
     def __post_init__(self):
+        limits = {"kernel": (1, 1000), "channels": (1, 65_536), "input_kernel": (1, 1000)}
+        check_ranges(self, limits)
         sizes = [self.kernel, *([self.input_kernel or self.kernel] if self.pad_input else [])]
         if any(size % 2 == 0 for size in sizes):
             raise ValueError(f"expected odd kernels, which keep the map's size, got {sizes}")

@@ -64,7 +64,8 @@ def grouped_bilinear_dot(
 
     @jax.checkpoint
     def read_one(frame: tuple[Array, Array]) -> Array:
-        return _read(*(x[None] for x in frame), weights)[0]
+        features, grid = frame
+        return _read(features[None], grid[None], weights)[0]
 
     return jax.lax.map(read_one, (features, grid), batch_size=frames)
 

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.models.nn import mesh
 from sensorium_jax.models.nn.clipping import clip_forward
 from sensorium_jax.models.nn.penalties import magnitude
@@ -54,6 +55,10 @@ class Factorized(Readout):
     all_pairs: bool = False
 
     takes_shift = False
+
+    def __post_init__(self):
+        check_ranges(self, {"init_noise": (0, math.inf), "gamma": (0, math.inf)})
+        super().__post_init__()
 
     @nn.compact
     def __call__(

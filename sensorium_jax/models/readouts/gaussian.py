@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sensorium_jax.errors import check_ranges
 from sensorium_jax.models.nn import mesh
 from sensorium_jax.models.nn.clipping import clip_forward
 from sensorium_jax.models.nn.penalties import magnitude
@@ -19,6 +21,15 @@ from sensorium_jax.types import Array, Neurons, PyTree
 # centre and spread in training. Positions that start spread out in a wrong orientation, as random
 # weights may give, hardly ever turn.
 POSITION_STD = 0.01
+
+_RANGES = {
+    "hidden": (1, 65_536),
+    "hidden_layers": (0, 1000),
+    "dimensions": (1, 3),
+    "init_sigma": (0, math.inf),
+    "init_position": (0, math.inf),
+    "gamma": (0, math.inf),
+}
 
 
 class Gaussian(Readout):
@@ -76,8 +87,7 @@ class Gaussian(Readout):
     def __post_init__(self):
         if self.gauss not in ("full", "uncorrelated", "isotropic"):
             raise ValueError(f"expected gauss full, uncorrelated or isotropic, got {self.gauss!r}")
-        if self.dimensions not in (1, 2, 3):
-            raise ValueError(f"expected 1 to 3 dimensions, got {self.dimensions}")
+        check_ranges(self, _RANGES)
         super().__post_init__()
 
     @nn.compact
