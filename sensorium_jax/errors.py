@@ -3,6 +3,8 @@
 import difflib
 import errno
 import math
+import os
+import re
 from collections.abc import Iterable, Mapping
 
 DONE, BUG, USER_ERROR, STOPPED = 0, 1, 2, 130  # exit codes; 130 as a shell reports Ctrl-C
@@ -61,13 +63,36 @@ def _numbers(value: object) -> list[float]:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether there was no space left to write to.
+    """Whether there was no space left to write to, on the disk or in a quota.
 
     tensorstore reports that as a ValueError, and NumPy by how few bytes were written.
     """
     text = str(error)
     short = isinstance(error, OSError) and "requested and" in text and "written" in text
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text or short
+    return system_error(error) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or short
+
+
+def system_error(error: BaseException) -> int | None:
+    """The operating system's number for an error, also where tensorstore wraps it in text."""
+    if isinstance(error, OSError):
+        return error.errno
+    if "Disk quota exceeded" in str(error):
+        return errno.EDQUOT
+    number = re.search(r"OS error (\d+)", str(error)) if isinstance(error, ValueError) else None
+    return int(number[1]) if number else None
+
+
+_REMEDIES = {
+    errno.EACCES: "change its permissions, or name another place",
+    errno.EPERM: "change its permissions, or name another place",
+    errno.EROFS: "the file system is read-only: name another place",
+    errno.ENOTDIR: "a file is where a folder belongs: name another place",
+    errno.EEXIST: "a file is where a folder belongs: name another place",
+    errno.EISDIR: "a folder is where a file belongs: name another place",
+    errno.ENAMETOOLONG: "name a shorter path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "the disk or its connection failed: check it, then run the same command again",
+}
 
 
 def one_line(error: Exception) -> str:
@@ -75,5 +100,10 @@ def one_line(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if is_full_disk(error):
-        return "no space left on the disk; free some, then run the same command again to go on"
-    raise error
+        return "no space left on the disk; free some, then run the same command again to resume"
+    number = system_error(error)
+    if number is None:
+        raise error
+    place = getattr(error, "filename", None) or str(error).partition("\n")[0][:200]
+    remedy = _REMEDIES.get(number, "check that path, then run the same command again")
+    return f"the system refused {place}: {os.strerror(number)}; {remedy}"

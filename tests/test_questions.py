@@ -197,7 +197,7 @@ class Trainer:
 def searched(trainer, trials, *, into, stop=None):
     """Trials of a process that begins or goes on."""
     into.sampler = optuna.samplers.TPESampler(seed=len(into.trials))
-    search.take_up(into, optuna.trial.TrialState)
+    search.enqueue_unfinished(into, optuna.trial.TrialState)
 
     def objective(trial):
         return search.run_trial(trainer, trial, stopped=optuna.TrialPruned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -70,6 +71,9 @@ def program() -> None:
 
 def start(argv: Sequence[str]) -> None:
     """Run a subcommand as the whole process, and end it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as daemons do
+            setattr(sys, name, open(os.devnull, "w"))
     if argv and argv[0] in COMPUTES:
         from sensorium_jax.cli.programs import use_huge_pages
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from absl.flags import argparse_flags
@@ -23,6 +24,13 @@ class Parser(argparse_flags.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def parse_args(self, args=None, namespace=None):
+        """Parse; a leading ~ in a value means the home folder, which shells leave after =."""
+        flags = super().parse_args(args, namespace)
+        for name, value in vars(flags).items():
+            setattr(flags, name, _expand(value))
+        return flags
+
     def error(self, message: str) -> NoReturn:
         """Print one line, and end with the exit code of bad input."""
         print(f"error: {message}{self._advice(message)}; see {self.prog} --help", file=sys.stderr)
@@ -39,3 +47,11 @@ class Parser(argparse_flags.ArgumentParser):
             words = re.findall(r"[\w.-]+", choice[2])
             return f"; {hint(choice[1], words)}"
         return ""
+
+
+def _expand(value):
+    if isinstance(value, list):
+        return [_expand(entry) for entry in value]
+    if isinstance(value, str | Path) and str(value).startswith("~"):
+        return type(value)(Path(value).expanduser())
+    return value

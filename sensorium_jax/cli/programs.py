@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium_jax.cli.parser import Parser
-from sensorium_jax.errors import DONE, STOPPED, USER_ERROR, Interrupted, hint, one_line
+from sensorium_jax.errors import DONE, STOPPED, USER_ERROR, Interrupted, UserError, hint, one_line
 from sensorium_jax.pages.terminal import Console
 
 Words = Mapping[str, tuple[Callable[[], Parser], Callable[[Any], int]]]
@@ -26,6 +26,9 @@ def exit_code(body: Callable[[], int]) -> int:
     except Interrupted as stop:
         print(f"Stopped ({stop}). Run the same command again to resume.", file=sys.stderr)
         return STOPPED
+    except BrokenPipeError:  # whoever read the output has ended, as head does
+        sys.stdout = open(os.devnull, "w")
+        return DONE
     except Exception as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return USER_ERROR
@@ -68,6 +71,25 @@ def use_huge_pages() -> None:
             os.environ[variable] = huge
             sys.stdout.flush()
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def check_devices() -> None:
+    """Let JAX find its devices now, so that what is wrong with them is said in one line.
+
+    Raises:
+        UserError: JAX_PLATFORMS or the installation names what is not there.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        asked = os.environ.get("JAX_PLATFORMS")
+        raise UserError(
+            f"expected a device for JAX{f' (JAX_PLATFORMS={asked})' if asked else ''}, found none "
+            f"({reason}); unset JAX_PLATFORMS, or install the extra: cuda or tpu"
+        ) from None
 
 
 def use_compilation_cache(console: Console) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from sensorium_jax.cli.experiment_flags import add_flags, chosen_size, join_processes, store_path
 from sensorium_jax.cli.parser import Parser
-from sensorium_jax.cli.programs import exit_code, use_compilation_cache
+from sensorium_jax.cli.programs import check_devices, exit_code, use_compilation_cache
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,6 +47,7 @@ def run(flags) -> int:
     logging.set_verbosity(logging.FATAL)  # orbax logs, traceback and all, what it raises too
     if flags.distributed:
         join_processes()
+    check_devices()
     console = make_console(quiet=flags.distributed and jax.process_index() > 0)
     size = chosen_size(flags)
     if not flags.data:

@@ -172,7 +172,7 @@ def eval_batches(
             for i, s in enumerate(sessions)
         ]
         batch = _stack([_stack([trial for trial, _ in row]) for row in items])
-        true = np.stack([[r for _, r in row] for row in items]) if rate else None
+        true = np.stack([[r for _, r in row if r is not None] for row in items]) if rate else None
         return EvalBatch(batch, index, true)
 
     with ThreadPoolExecutor(1) as reader:  # reads the next batch while the caller uses this one

@@ -128,8 +128,8 @@ def folds(
         >>> [len(fold) for fold in oracle], sorted(sum(oracle, []))
         ([2, 2], ['a', 'b', 'c', 'd'])
     """
-    for tier in tiers:
-        _check_tier(tier, "--tiers")
+    for name in tiers:
+        _check_tier(name, "--tiers")
     divided = [row for row in rows if row.tier in tiers and row.labelled]
     mice = defaultdict(set)  # by clip
     for row in divided:

@@ -63,6 +63,7 @@ def learning_curves(records: Sequence[dict]):
 def traces(score: Score):
     """Responses and predictions of the best, the median and the worst neuron on one clip."""
     example = score.example
+    assert example is not None, "scores over all trials of a tier have an example"
     seconds = (protocol.SKIP_FRAMES + np.arange(len(example.std))) / protocol.FRAME_RATE_HZ
     figure = make_figure(8, 5)
     panels = figure.subplots(3, 1, sharex=True)
@@ -87,7 +88,7 @@ def histograms(report: Report):
     figure = make_figure(8, 3)
     axes = figure.subplots()
     values = {t: np.concatenate([s.values() for s in report.select(t)]) for t in tiers}
-    edges = np.linspace(min(-0.1, *(v.min() for v in values.values())), 1, 45)
+    edges = np.linspace(min(-0.1, *(v.min() for v in values.values())), 1, 45).tolist()
     for tier, v in values.items():
         axes.hist(v, edges, histtype="step", density=True, lw=1.5, label=tier)
     axes.set(xlabel="single-trial correlation of a neuron", ylabel="density")

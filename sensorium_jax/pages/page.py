@@ -9,15 +9,21 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sensorium_jax.files import whole_file
 from sensorium_jax.tables import Row, Table
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 INK = "#010203"  # colour of text and axes in figures; pages replace it by their text colour
-STYLE = {
-    **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
-    ),
+STYLE: dict[RcKeyType, Any] = {
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "font.family": "sans-serif",
@@ -46,8 +52,9 @@ def figure(drawn, caption: str) -> str:
     """A matplotlib figure as inline SVG in the page's text colour, with a caption."""
     import matplotlib
 
-    salt = {"svg.hashsalt": caption}  # figures of one page must have different clip path ids
-    with matplotlib.rc_context({**STYLE, **salt}), io.StringIO() as file:
+    style = STYLE.copy()
+    style["svg.hashsalt"] = caption  # figures of one page must have different clip path ids
+    with matplotlib.rc_context(style), io.StringIO() as file:
         drawn.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")

@@ -79,6 +79,7 @@ def _neurons(trained: Ensemble, report: Report) -> Iterator[str]:
 
     yield f"<h2>Neurons on {tier}</h2>"
     example = chosen[0].example
+    assert example is not None, "scores over all trials of a tier have an example"
     caption = (
         f"Best, median and worst neuron of {names[0]} on the clip {example.clip}: mean over "
         f"{example.repeats} repeats, shaded the responses' standard deviation. Frames before "

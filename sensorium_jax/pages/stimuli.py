@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,7 @@ def contact_sheet(stimulus: screen.Stimulus, path: Path, *, title: str) -> None:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise UserError(NEEDS) from None
     video, segments = stimulus
@@ -38,8 +40,8 @@ def contact_sheet(stimulus: screen.Stimulus, path: Path, *, title: str) -> None:
         STILL_INCHES[0] * STILLS + (LABEL_INCHES if rows else 0.3),
         (STILL_INCHES[1] + (0.2 if rows else 0.33)) * grid_rows + 0.7,
     )
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, hspace=0, wspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03, hspace=0, wspace=0)
+    figure = Figure(figsize=size, layout=layout)
     figure.suptitle(
         f"{title}: {len(segments)} segments, {len(video) / protocol.FRAME_RATE_HZ:.1f} s "
         f"(a pixel is {screen.degrees_per_px():.1f} deg of visual angle)"
@@ -97,7 +99,7 @@ def save_movie(video: np.ndarray, path: Path, *, scale: int = SCALE) -> None:
             )
 
 
-def describe(condition: tuple, between: str = ", ") -> str:
+def describe(condition: NamedTuple, between: str = ", ") -> str:
     """A condition of a stimulus in words, with units.
 
     Examples:

@@ -14,11 +14,11 @@ def gains(differences: Mapping[str, Difference]):
     """Differences b - a with their intervals, by name."""
     figure = make_figure(8, 0.8 + 0.4 * len(differences))
     axes = figure.subplots()
-    for y, d in enumerate(reversed(differences.values())):
+    for y, d in enumerate(reversed(list(differences.values()))):
         axes.plot([d.low, d.high], [y, y], color=COLOUR, lw=3, alpha=0.6)
         axes.plot(d.b - d.a, y, "o", color=COLOUR)
     axes.axvline(0, color=INK, lw=0.8)
-    axes.set_yticks(range(len(differences)), list(reversed(differences)))
+    axes.set_yticks(range(len(differences)), list(differences)[::-1])
     axes.set_xlabel("gain in single-trial correlation")
     return figure
 
@@ -57,6 +57,6 @@ def search_curves(trials: Sequence[tuple[str, Mapping[int, float], bool]]):
     for core, colour in colours.items():
         axes.plot([], [], color=colour, label=core)
     axes.set(xlabel="epoch", ylabel="single trial, oracle tier")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params("x", integer=True)
     axes.legend()
     return figure

@@ -104,9 +104,8 @@ class TrainingBar:
             TimeRemainingColumn(),
             console=console,
         )
-        fields = {"loss": "", "score": "", "speed": ""}
         self._task = self._progress.add_task(
-            "compiling", total=total, completed=completed, **fields
+            "compiling", total=total, completed=completed, loss="", score="", speed=""
         )
 
     def __enter__(self) -> TrainingBar:

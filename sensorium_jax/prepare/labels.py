@@ -165,7 +165,8 @@ def _flashes(video: np.ndarray) -> list[tuple[int, int]]:
     if not low < blank.mean() < high:
         return []
     edges = np.diff(np.concatenate([[True], blank, [True]]).astype(int))
-    return list(zip(np.flatnonzero(edges < 0), np.flatnonzero(edges > 0) - 1, strict=True))
+    first, last = np.flatnonzero(edges < 0), np.flatnonzero(edges > 0) - 1
+    return list(zip(first.tolist(), last.tolist(), strict=True))
 
 
 def _steps(change: np.ndarray) -> bool:

@@ -60,7 +60,7 @@ class NwbSession:
         self._film = self._find("ImageSeries", names.stimulus, "stimulus")
         self._response = self._find("RoiResponseSeries", names.response, "response")
         behavior = (names.pupil_size, names.running_speed, names.pupil_center)
-        self._behavior = [n and self._find("TimeSeries", n, "behaviour") for n in behavior]
+        self._behavior = [self._find("TimeSeries", n, "behaviour") if n else None for n in behavior]
         self._check_shapes()
         self._start, self._stop, self.tiers = self._trials(names.tier)
         self.numbers = np.flatnonzero(self.tiers != protocol.MISSING)
@@ -229,7 +229,7 @@ def _open(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"expected an NWB file at {path}, found nothing")
     try:
-        return pynwb.NWBHDF5IO(str(path), "r").read()
+        return pynwb.NWBHDF5IO(str(path), "r").read()  # pyright: ignore[reportCallIssue]
     except Exception as error:  # h5py, hdmf and pynwb each have their own
         raise UserError(
             f"expected an NWB file at {path}, it cannot be read ({str(error).splitlines()[0]})"

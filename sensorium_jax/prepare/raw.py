@@ -82,7 +82,9 @@ class RawSession:
             for field, x in raw.items()
             if labelled or field != "response"  # withheld responses are 0 past the trial's end
         )
-        fields = {field: np.ascontiguousarray(x[:frames], np.float32) for field, x in raw.items()}
+        fields: dict[str, np.ndarray] = {
+            field: np.ascontiguousarray(x[:frames], np.float32) for field, x in raw.items()
+        }
         if _grey_levels(fields["video"]):
             fields["video"] = fields["video"].astype(np.uint8)
         return RawTrial(Trial(**fields), labelled, digest.hexdigest())

@@ -36,24 +36,32 @@ class Recording(Protocol):
 
     name: str
     source: Path
-    simulated: bool
     tiers: np.ndarray  # [n] strings, one for each file number; see ``protocol.TIERS``
     numbers: np.ndarray  # [trials] file numbers that have a trial, ascending
     unit_ids: np.ndarray  # [N]
     position_um: np.ndarray  # [N 3]
     frames: int  # of the longest trial, padding included
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the mouse is simulated."""
+        ...
+
     def read(self, number: int) -> RawTrial:
         """One trial, by file number; ``UserError`` if it is damaged or malformed."""
+        ...
 
     def read_rate(self, number: int, frames: int) -> np.ndarray:
         """The true rate of a simulated mouse: [T N]."""
+        ...
 
     def released(self) -> dict[str, np.ndarray]:
         """Statistics of the recording: "<field>_{mean,std}" -> [T ...]; {} if it has none."""
+        ...
 
     def types(self) -> dict[str, str]:
         """Dtype on disk of every field of ``Trial``."""
+        ...
 
 
 class ClassifiedTrial(NamedTuple):

@@ -104,18 +104,20 @@ def make_predictions(
         cut = frames_cut(window)
         all_sessions = list(range(len(recordings.session_names)))
         sessions = all_sessions if sessions is None else list(sessions)
-        inputs = data
+        neurons, moments = data
         if sessions != all_sessions:
             params = select(params, sessions)
-            inputs = jax.tree.map(lambda x: x[np.asarray(sessions)], data)
+            neurons, moments = jax.tree.map(lambda x: x[np.asarray(sessions)], data)
         options = {"trials": trials, "rate": recordings.simulated, "sessions": sessions}
         batches = pipeline.eval_batches(recordings, split, **options, by_clip=by_clip)
         pending = (
-            (b, predict(params, parallel.shard_batch(b.batch, mesh), *inputs)) for b in batches
+            (b, predict(params, parallel.shard_batch(b.batch, mesh), neurons, moments))
+            for b in batches
         )
         # The device predicts the next batch while the host cuts this one into trials.
-        for (item, rate), _ in itertools.pairwise(itertools.chain(pending, [None])):
-            rate = parallel.fetch(rate)  # [S B T' N]
+        for current, _ in itertools.pairwise(itertools.chain(pending, [None])):
+            assert current is not None, "None is the last, and in no first place of a pair"
+            item, rate = current[0], parallel.fetch(current[1])  # [S B T' N]
             for entry in zip(*np.nonzero(item.index >= 0), strict=True):
                 session = sessions[entry[0]]
                 n = int(recordings.neurons.mask[session].sum())

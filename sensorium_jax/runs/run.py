@@ -58,9 +58,9 @@ class Run:
         Raises:
             UserError: the folder is not empty.
         """
-        host = jax.tree.map(np.asarray, (self.params, self.recordings.neurons))
+        params, neurons = jax.tree.map(np.asarray, (self.params, self.recordings.neurons))
         sessions = self.recordings.session_names
-        trained = TrainedModel(self.experiment.model, *host, sessions)
+        trained = TrainedModel(self.experiment.model, params, neurons, sessions)
         trained.save(folder, experiment=to_record(self.experiment))
 
     @functools.cached_property
@@ -92,7 +92,7 @@ class Run:
         if name is None and len(names) == 1:
             return self.recordings.sessions[0]
         if name not in names:
-            raise UserError(f"expected one of the run's mice, got {name}; {hint(name, names)}")
+            raise UserError(f"expected one of the run's mice, got {name}; {hint(str(name), names)}")
         return self.recordings.sessions[names.index(name)]
 
     def predict(

@@ -82,8 +82,9 @@ class TrainedModel:
         ):
             if x is None and module is None:
                 x = np.zeros(signal_shape, np.float32)
-            if np.shape(x) != signal_shape:
-                raise UserError(f"expected {name} of shape {signal_shape}, got {np.shape(x)}")
+            shape = () if x is None else np.shape(x)
+            if x is None or shape != signal_shape:
+                raise UserError(f"expected {name} of shape {signal_shape}, got {shape}")
             inputs.append(np.swapaxes(x, 1, 2))
         params, neurons = self._select(session)
         model = dataclasses.replace(self.model, core=core)

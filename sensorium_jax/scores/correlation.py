@@ -108,7 +108,7 @@ class CorrelationSums:
 
     def correlation(self) -> Correlation:
         """Pearson r of each neuron over all frames added."""
-        constant = (self._low >= self._high).any(0)
+        constant = np.any(self._low >= self._high, axis=0)
         norm = np.sqrt(self._square[0] * self._square[1])
         return Correlation(_ratio(self._cross, norm, where=~constant & (norm > 0)), constant)
 

@@ -32,7 +32,7 @@ class _Clip:
 
     def __init__(self, name: str, response: np.ndarray, prediction: np.ndarray):
         self.name, self.repeats = name, 0
-        self.sums = np.zeros((3, *response.shape))  # y, p, y^2: [3 T N]
+        self.sums: np.ndarray = np.zeros((3, *response.shape))  # y, p, y^2: [3 T N]
         # [N], sums over repeats: of squared errors over frames, and of the variance along time.
         self.error, self.variance = np.zeros((2, response.shape[1]))
 
@@ -100,18 +100,18 @@ class Repeats:
         """
         if self._shift is None:  # changes no score, and large means cost no digits
             self._shift = response.mean(0, dtype=np.float64)
-        pair = [x.astype(np.float64) - self._shift for x in (response, prediction)]
+        y, p = (x.astype(np.float64) - self._shift for x in (response, prediction))
         if self._clip is None or self._clip.name != clip:
             self._finish_clip()
             if clip in self._finished:
                 raise ValueError(f"expected all repeats of clip {clip!r} one after the other")
-            self._clip = _Clip(clip, *pair)
-        if pair[0].shape != self._clip.sums.shape[1:]:
+            self._clip = _Clip(clip, y, p)
+        if y.shape != self._clip.sums.shape[1:]:
             raise ValueError(
                 f"expected repeats of clip {clip!r} of {self._clip.sums.shape[1]} frames, got "
                 f"{len(response)}; cut them to the shortest"
             )
-        self._clip.add(*pair)
+        self._clip.add(y, p)
 
     def _finish_clip(self) -> None:
         """Reduce the sums [T N] of the current clip to sums over frames [N]."""
@@ -158,6 +158,7 @@ class Repeats:
     def example(self, neurons: Sequence[int]) -> Example:
         """Traces of these neurons, given by index, on the clip with the most repeats."""
         self._finish_clip()
+        assert self._example is not None, "a trial was added"
         clip, repeats, *means = self._example
         y, std, p = (x[:, list(neurons)] for x in means)
         return Example(clip, repeats, list(neurons), y, std, p)
@@ -282,7 +283,8 @@ class Repeats:
         """Total and noise variance of responses, and the mean squared error: [N] each."""
         self._finish_clip()
         if not self._count:
-            return tuple(np.zeros((3, self._neurons)))
+            total, noise, error = np.zeros((3, self._neurons))
+            return total, noise, error
         y, y2, *_, noise, error = self._sums
         total = (y2 - y**2 / self._count) / (self._count - 1)
         return total, noise / self._frames, error / self._count

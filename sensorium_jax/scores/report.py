@@ -255,7 +255,7 @@ class Report:
         return plain(values)
 
     def _means(self, tier: str, family: str) -> dict:
-        means = {"tier": tier, "family": family}
+        means: dict[str, str | float | tuple[float, float]] = {"tier": tier, "family": family}
         for field in (SINGLE_TRIAL, TO_AVERAGE, *DEFINED_SCORES):
             for weights, mean in (("by_neuron", self.by_neuron), ("by_mouse", self.by_mouse)):
                 means[f"{field}_{weights}"] = mean(tier, family=family, field=field)

@@ -35,7 +35,7 @@ def write(workdir: Path, report: Report) -> None:
         {'scores': [], 'means': [], 'withheld': ['final_test_main']}
     """
     write_json(workdir / REPORT, report.to_json())
-    moments = {
+    moments: dict[str, Any] = {
         f"{field}/{s.tier}/{s.session}": clips.astype(np.float32)
         for s in report.scores
         if s.family == ALL

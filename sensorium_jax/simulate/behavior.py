@@ -114,4 +114,4 @@ def _drift(rng, frames: int, std: float, time_frames: float) -> np.ndarray:
     decay = np.exp(-1 / time_frames)
     innovations = rng.normal(0, std * np.sqrt(1 - decay**2), frames)
     innovations[0] = rng.normal(0, std)
-    return lfilter([1.0], [1, -decay], innovations)
+    return lfilter([1.0], [1, -decay], innovations)  # pyright: ignore[reportReturnType]

@@ -152,11 +152,13 @@ def _calibrate(rng, population: Population, like: Target, rows, reliability) -> 
     """
     mean, std = like.mean[rows].astype(np.float64), like.std[rows].astype(np.float64)
     drive, gain = _probe(rng, population, like)
-    spontaneous = smooth(gain, population.kernel)
+    kernel = population.kernel
+    assert kernel is not None, "calibrated mice have a kernel of their own"
+    spontaneous = smooth(gain, kernel)
 
     def signal(exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected response [T N] for an amplitude of one, and the baseline [N] in it."""
-        driven = smooth(gain * drive ** exponent.astype(np.float32), population.kernel)
+        driven = smooth(gain * drive ** exponent.astype(np.float32), kernel)
         baseline = BASELINE_SHARE / (1 - BASELINE_SHARE) * driven.mean(axis=0)
         return driven + baseline * spontaneous, baseline
 
@@ -171,8 +173,8 @@ def _calibrate(rng, population: Population, like: Target, rows, reliability) -> 
     signal_variance = (amplitude * expected.std(axis=0)) ** 2
     noise_variance = np.maximum(std**2 - signal_variance, NOISE_SHARE * std**2)
     # An event's variance is scale * rate; smoothing leaves scale * sum(kernel^2) * rate.
-    noise_scale = noise_variance / (np.square(population.kernel).sum() * mean)
-    largest_event = like.max[rows] / (OVERLAP * population.kernel.max())
+    noise_scale = noise_variance / (np.square(kernel).sum() * mean)
+    largest_event = like.max[rows] / (OVERLAP * kernel.max())
     return replace(
         population,
         exponent=exponent,

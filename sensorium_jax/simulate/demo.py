@@ -12,6 +12,7 @@ import platformdirs
 from sensorium_jax import simulate
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data.writer import finish_store
+from sensorium_jax.errors import UserError
 from sensorium_jax.prepare.convert import Options, convert_recording
 from sensorium_jax.prepare.raw import RawSession
 from sensorium_jax.types import OnProgress
@@ -41,7 +42,13 @@ def demo_store(
     store, raw = cache / name, cache / f"{name}-raw"
     if (store / store_format.STORE_FILE).exists():
         return store
-    store.mkdir(parents=True, exist_ok=True)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"expected to keep simulated mice in {cache}, which cannot be written "
+            f"({error.strerror}); set XDG_CACHE_HOME to a folder that can"
+        ) from None
     say(f"Simulating three mice (once; kept in {store})")
     total = 2 * sum(map(simulate.trial_count, simulate.DEMO))
     count = itertools.count(1)

@@ -107,10 +107,10 @@ def make_rate(population: Population) -> Callable[..., np.ndarray]:
     It takes video uint8 [T H W], behavior [2 T] and pupil_center [2 T], and returns events float32
     [T N], in response units a frame. ``smooth`` turns them into the expected response.
     """
-    filters, orthogonal_filters = _spatial_filters(population), None  # [HW 2N]
+    filters, cross = _spatial_filters(population), None  # [HW 2N]
     if population.cross_share is not None:
         orthogonal = replace(population, direction_deg=population.direction_deg + 90)
-        orthogonal_filters = _spatial_filters(orthogonal)
+        cross = population.cross_share.astype(np.float32), _spatial_filters(orthogonal)
     pools = _pool_weights(population)  # [hw 2N]
     lowpass = _lowpass()
     simple = ~population.is_complex
@@ -126,10 +126,11 @@ def make_rate(population: Population) -> Callable[..., np.ndarray]:
         second = _convolve(odd, temporal[0]) + directionality * _convolve(even, temporal[1])
         energy = first**2 + second**2
         energy[:, simple] = 2 * np.maximum(first[:, simple], 0) ** 2
-        if orthogonal_filters is not None:
+        if cross is not None:
+            share, orthogonal_filters = cross
             even, odd = np.split(light @ orthogonal_filters, 2, axis=1)
             cross_energy = _convolve(even, temporal[0]) ** 2 + _convolve(odd, temporal[0]) ** 2
-            energy += population.cross_share.astype(np.float32) * (cross_energy - energy)
+            energy += share * (cross_energy - energy)
         center, surround = np.split(_local_variance(image, pools), 2, axis=1)  # [T N]
         pool = _convolve(center + population.surround.astype(np.float32) * surround, lowpass)
         drive = energy / (SEMI_SATURATION**2 + POOL_SHARE * pool + energy)
@@ -178,8 +179,8 @@ def smooth(events: np.ndarray, kernel: np.ndarray | None = None) -> np.ndarray:
     if kernel is not None:
         return _convolve(events, kernel.astype(events.dtype)[:, None])
     decay = np.exp(-1 / CALCIUM_FRAMES)
-    weights = np.array([1 - decay]), np.array([1, -decay])
-    return lfilter(*(w.astype(events.dtype) for w in weights), events, axis=0)
+    b, a = (np.array(w).astype(events.dtype) for w in ([1 - decay], [1, -decay]))
+    return lfilter(b, a, events, axis=0)  # pyright: ignore[reportReturnType]
 
 
 def draw_response(

@@ -57,7 +57,7 @@ def write_recording(
     ood_repeats: int = 3,
     dtype: str = "float32",
     withhold: bool = False,
-    on_trial: Callable[[int, int], None] | None = None,
+    on_trial: OnCount | None = None,
 ) -> list[Path]:
     """Write one session folder for every mouse in ``letters`` and return their paths.
 
@@ -89,11 +89,6 @@ def write_recording(
     trials = [trial_count(plan) for plan in plans]
     paths = []
     for index, plan in enumerate(plans):
-        done_before = sum(trials[:index])
-
-        def report(done: int, _: int, done_before: int = done_before) -> None:
-            on_trial(done_before + done, sum(trials))
-
         paths.append(
             write_session(
                 out,
@@ -101,10 +96,17 @@ def write_recording(
                 seed=seed,
                 dtype=dtype,
                 withhold=withhold,
-                on_trial=report if on_trial else None,
+                on_trial=_counted(on_trial, before=sum(trials[:index]), total=sum(trials)),
             )
         )
     return paths
+
+
+def _counted(on_trial: OnCount | None, *, before: int, total: int) -> OnCount | None:
+    """``on_trial`` of one mouse, counted over all mice."""
+    if on_trial is None:
+        return None
+    return lambda done, _: on_trial(before + done, total)
 
 
 def write_session(
@@ -115,7 +117,7 @@ def write_session(
     dtype: str = "float32",
     withhold: bool = False,
     modulated: bool = True,
-    on_trial: Callable[[int, int], None] | None = None,
+    on_trial: OnCount | None = None,
 ) -> Path:
     """Write one simulated mouse in the raw layout of the release and return its folder.
 

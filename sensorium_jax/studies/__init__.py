@@ -1,6 +1,7 @@
-"""The questions that the competition asked: each trains models and ends in a page with the answer.
+"""Studies of the questions of the competition: each trains models and writes a page.
 
-``upper_limit``, ``dynamic_static``, ``behavior``, ``out_of_domain`` and ``search`` each have
-``answer(study)``; ``study.py`` is what they share. ``sensorium-jax ask`` runs them. Where mice are
-simulated the truth is known: page and JSON say what it demands, and whether the answer agrees.
+``upper_limit``, ``dynamic_static``, ``behavior``, ``out_of_domain`` and ``search`` have a function
+``answer(study)``; ``study`` has what they share. ``sensorium-jax ask`` runs them. For simulated
+mice the true rates are known: page and JSON list what follows from them, and whether the answer
+agrees.
 """

@@ -1,12 +1,12 @@
-"""Do running, pupil size and gaze help to predict responses to films, and where should they enter?
+"""Do running, pupil size and gaze improve predictions, and where should a model use them?
 
     sensorium-jax ask behavior [--data=STORE]
 
-In the recurrent baseline, running and pupil size are channels beside the film and gaze shifts the
-receptive fields. It stands against itself without each signal and without all, and with a
-modulator, a gain on every neuron that running and pupil size set, instead of the channels or beside
-them. The embedded simulated mice have a control, mice whose neurons do not know what the animal
-does: there, no signal may help.
+In the recurrent baseline, running and pupil size are input channels in addition to the film, and
+gaze shifts the receptive fields. It is compared with the same model without each signal and without
+all, and with models that have a modulator (a gain on every neuron, set by running and pupil size)
+instead of the channels or in addition. The embedded simulated mice have a control: mice whose
+neurons are not modulated by behaviour, for which no signal may help.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ def answer(study: Study) -> None:
     for name, experiment in variants(full).items():
         study.train(name, experiment, seeds=study.seeds)
     compared = dict(COMPARED)
-    if study.embedded:  # one seed: how much another would change is known from the others
+    if study.embedded:  # one seed: the variance over seeds is estimated from the other models
         control = default_store(study.console, modulated=False)
         study.train("control", full, store=control)
         study.train("control_without_all", with_model(full, without=SIGNALS), store=control)
         compared[CONTROL] = "control_without_all", "control"
-    found = {what: study.compare(*pair) for what, pair in compared.items()}
-    text = "\n".join(verdict(d, what, seeds=study.seeds) for what, d in found.items())
+    differences = {name: study.compare(*pair) for name, pair in compared.items()}
+    text = "\n".join(verdict(d, name, seeds=study.seeds) for name, d in differences.items())
     study.page(
         "behavior",
         "Does behaviour help?",
         text,
-        page.figure(gains(found), "Gain on the oracle tier, with its 95 % interval."),
+        page.figure(gains(differences), "Gain on the oracle tier, with its 95 % interval."),
         f"<p>Intervals are over clips, neurons and {study.seeds} seeds of training.</p>"
         if study.seeds > 1
         else "",
-        numbers={what: d._asdict() for what, d in found.items()},
-        checks=checks(found, modulated=depends_on_behavior(study.recordings))
+        numbers={name: d._asdict() for name, d in differences.items()},
+        checks=checks(differences, modulated=depends_on_behavior(study.recordings))
         if study.simulated
         else (),
     )
 
 
 def variants(full: Experiment) -> dict[str, Experiment]:
-    """The models that are compared, by name."""
+    """The models that are compared, by name: variants of the ``full`` model."""
     modulator = {"modulator": modulators.MLP()}
     return {
         BASELINE: full,
@@ -75,31 +75,36 @@ def variants(full: Experiment) -> dict[str, Experiment]:
     }
 
 
-def checks(found: dict[str, Difference], *, modulated: bool) -> list[Check]:
-    """What must come out for neurons that know what the animal does, or do not.
+def checks(differences: dict[str, Difference], *, modulated: bool) -> list[Check]:
+    """The expected results for neurons that are ``modulated`` by behaviour, or are not.
 
-    One signal stands in for another (the pupil widens when the animal runs): what each adds to
-    the others may be too little to be seen.
+    Signals are correlated (the pupil dilates when the animal runs): the gain of each over the
+    others can be too small to be detected.
     """
     if modulated:
-        made = [Check("neurons that know of all three: together they help", found[ALL].low > 0)]
-        made += [
-            Check(f"neurons that know of it: {word.lower()} does not hurt", found[word].high >= 0)
-            for word in WORDS.values()
+        helps = differences[ALL].low > 0
+        results = [Check("neurons that know of all three: together they help", helps)]
+        results += [
+            Check(
+                f"neurons that know of it: {name.lower()} does not hurt",
+                differences[name].high >= 0,
+            )
+            for name in WORDS.values()
         ]
     else:
-        made = [
-            Check(f"neurons that know of none: no advantage of {word.lower()}", d.low <= 0)
-            for word, d in found.items()
-            if word in (*WORDS.values(), ALL)
+        results = [
+            Check(f"neurons that know of none: no advantage of {name.lower()}", d.low <= 0)
+            for name, d in differences.items()
+            if name in (*WORDS.values(), ALL)
         ]
-    if CONTROL in found:
-        made.append(Check("control mice know of none: no advantage", found[CONTROL].low <= 0))
-    return made
+    if CONTROL in differences:
+        no_advantage = differences[CONTROL].low <= 0
+        results.append(Check("control mice know of none: no advantage", no_advantage))
+    return results
 
 
 def depends_on_behavior(recordings: Recordings) -> bool:
-    """Whether true rates differ between the repeats of a clip, as behaviour makes them do."""
+    """Whether true rates differ between the repeats of a clip, which only behaviour can cause."""
     session = recordings.sessions[0]
     rows = np.flatnonzero(session.trials.tier == protocol.ORACLE)
     clip = session.trials.clip[rows]

@@ -1,9 +1,9 @@
-"""What does a film's past add to its present frame, at an equal number of weights?
+"""How much do past frames of a film improve predictions, at an equal number of weights?
 
     sensorium-jax ask dynamic_static [--data=STORE]
 
-The recurrent baseline against the same network without its recurrence, whose layers are widened
-until it has as many weights.
+The recurrent baseline is compared with the same network without recurrence, whose layers are wider
+so that it has as many weights.
 """
 
 from __future__ import annotations
@@ -24,59 +24,62 @@ from sensorium_jax.scores.compare import Difference
 from sensorium_jax.scores.score import ALL
 from sensorium_jax.studies.study import Check, Study, verdict
 
-LARGEST = 64  # channels tried
+LARGEST = 64  # largest number of channels that is considered
 
 
 def answer(study: Study) -> None:
     """Train both and write the page."""
     dynamic = study.config("gru_baseline")
-    weights = _counter(study.recordings)
-    wanted = weights(dynamic)
+    weights = _weight_counter(study.recordings)
+    target = weights(dynamic)
 
-    def widened(channels: int) -> Experiment:
+    def static_variant(channels: int) -> Experiment:
         return with_core(dynamic, recurrence=None, channels=channels)
 
-    more = bisect.bisect(range(1, LARGEST), wanted, key=lambda c: weights(widened(c))) + 1
-    channels = min(max(1, more - 1), more, key=lambda c: abs(weights(widened(c)) - wanted))
-    static = widened(channels)
-    seeds = {"seeds": study.seeds}
-    study.train("static_equal", static, **seeds)
-    report = study.train("gru_baseline", dynamic, **seeds)
-    found = {
+    def excess(channels: int) -> int:
+        return weights(static_variant(channels)) - target
+
+    larger = bisect.bisect(range(1, LARGEST), 0, key=excess) + 1
+    channels = min(max(1, larger - 1), larger, key=lambda c: abs(excess(c)))
+    static = static_variant(channels)
+    study.train("static_equal", static, seeds=study.seeds)
+    report = study.train("gru_baseline", dynamic, seeds=study.seeds)
+    differences = {
         tier: study.compare("static_equal", "gru_baseline", tier=tier)
         for tier, family in report.rows()
         if family == ALL
     }
-    whole = found["oracle"]
+    oracle = differences["oracle"]
     text = (
         f"A static network of {channels} channels a layer ({weights(static):,} weights) scores "
-        f"{whole.a:.3f} on the oracle tier, the recurrent one ({wanted:,} weights) {whole.b:.3f}. "
-        + verdict(whole, "The past of the film", **seeds)
+        f"{oracle.a:.3f} on the oracle tier, the recurrent one ({target:,} weights) {oracle.b:.3f}."
+        f" {verdict(oracle, 'The past of the film', seeds=study.seeds)}"
     )
+    caption = "Gain of the recurrent network by tier, with its 95 % interval."
     study.page(
         "dynamic_static",
         "Dynamic against static",
         text,
-        page.figure(gains(found), "Gain of the recurrent network by tier, with its 95 % interval."),
+        page.figure(gains(differences), caption),
         page.figure(
             figures.scores(report), f"The recurrent network. {figures.scores_caption(report)}"
         ),
         numbers={
-            **whole._asdict(),
-            "tiers": {tier: d._asdict() for tier, d in found.items()},
-            "weights": {"static": weights(static), "recurrent": wanted},
+            **oracle._asdict(),
+            "tiers": {tier: d._asdict() for tier, d in differences.items()},
+            "weights": {"static": weights(static), "recurrent": target},
             "static_channels": channels,
         },
-        checks=checks(whole) if study.simulated else (),
+        checks=checks(oracle) if study.simulated else (),
     )
 
 
-def checks(whole: Difference) -> list[Check]:
-    """What must come out."""
-    return [Check("simulated neurons filter over time: the past helps", whole.low > 0)]
+def checks(oracle: Difference) -> list[Check]:
+    """The expected result for simulated mice, from the difference on the oracle tier."""
+    return [Check("simulated neurons filter over time: the past helps", oracle.low > 0)]
 
 
-def _counter(recordings: Recordings) -> Callable[[Experiment], int]:
+def _weight_counter(recordings: Recordings) -> Callable[[Experiment], int]:
     """A function from an experiment to its number of weights on these mice."""
 
     def weights(e: Experiment) -> int:

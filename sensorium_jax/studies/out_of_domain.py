@@ -2,11 +2,11 @@
 
     sensorium-jax ask out_of_domain [--data=STORE]
 
-The recurrent baseline, trained on natural films alone, on each family of the bonus tiers. Families
-differ in how much of a response can be predicted, and in the mice that saw them: scores are set
-against what can be, by CC_norm (median over neurons) or, on simulated mice, by the score of the
-true rate, and stand beside the same mice's on natural films that neither trained nor chose the
-weights.
+The recurrent baseline, trained on natural films only, is scored on each family of the bonus tiers.
+Families differ in how much of a response can be predicted, and in the mice that saw them. Scores
+are therefore normalised: by CC_norm (median over neurons) or, for simulated mice, by the score of
+the true rate; and compared with the same mice's scores on natural films that were used neither for
+training nor for choosing the weights.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from sensorium_jax.scores.report import Report
 from sensorium_jax.scores.score import ALL
 from sensorium_jax.studies.study import Check, Study
 
-INSIDE = "final_test_main", "live_test_main", protocol.ORACLE  # the first with public responses
+# Tiers of natural films: the first in which all mice have public responses is used.
+INSIDE = "final_test_main", "live_test_main", protocol.ORACLE
 
 
 class Row(NamedTuple):
-    """One family of a tier."""
+    """The score on one family of a tier."""
 
     tier: str
     family: str
-    score: float
-    low: float
+    score: float  # single-trial correlation, mean over neurons
+    low: float  # ends of its 95 % interval
     high: float
-    ceiling: float  # of simulated mice; else NaN
-    share: float  # of what can be predicted, where that is known
-    inside: str  # tier of natural films of the same mice
-    inside_share: float
+    ceiling: float  # score of the true rate; NaN on recordings
+    share: float  # normalised score; NaN where it is not defined
+    inside: str  # tier of natural films of the same mice; "" if there is none
+    inside_share: float  # normalised score on that tier
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the family and its tier, for texts."""
         return f"{self.family} of {self.tier}"
 
 
@@ -53,8 +54,8 @@ def answer(study: Study) -> None:
             f"{', '.join(dict.fromkeys(tier for tier, _ in report.rows()))}; "
             "name a --data store with old mice"
         )
-    what = "of the true rate's score" if report.simulated else "in CC_norm (median over neurons)"
-    header = ["family", "single trial", "95 % interval", f"share {what}", "natural, same mice"]
+    unit = "of the true rate's score" if report.simulated else "in CC_norm (median over neurons)"
+    header = ["family", "single trial", "95 % interval", f"share {unit}", "natural, same mice"]
     table = [
         [
             row.name,
@@ -68,7 +69,7 @@ def answer(study: Study) -> None:
     study.page(
         "out_of_domain",
         "From natural films to other stimuli",
-        text_of(rows, what),
+        text_of(rows, unit),
         page.figure(figures.scores(report), figures.scores_caption(report)),
         page.table(header, table),
         numbers={row.name: row._asdict() for row in rows},
@@ -77,14 +78,14 @@ def answer(study: Study) -> None:
 
 
 def rows_of(report: Report) -> list[Row]:
-    """The families of the bonus tiers."""
+    """The scores on all families of the bonus tiers."""
     rows = []
     for tier, family in report.rows():
         if tier not in protocol.BONUS_TIERS or family == ALL:
             continue
         mice = {score.session for score in report.select(tier, family=family)}
-        same = Report(tuple(score for score in report.scores if score.session in mice))
-        public = [t for t in INSIDE if {s.session for s in same.select(t)} == mice]
+        mice_report = Report(tuple(score for score in report.scores if score.session in mice))
+        public = [t for t in INSIDE if {s.session for s in mice_report.select(t)} == mice]
         inside = public[0] if public else ""
         rows.append(
             Row(
@@ -95,14 +96,14 @@ def rows_of(report: Report) -> list[Row]:
                 report.by_neuron(tier, family=family, field="single_trial_ceiling"),
                 _share(report, tier, family),
                 inside,
-                _share(same, inside, ALL) if inside else math.nan,
+                _share(mice_report, inside, ALL) if inside else math.nan,
             )
         )
     return rows
 
 
-def text_of(rows: list[Row], what: str) -> str:
-    """The answer."""
+def text_of(rows: list[Row], unit: str) -> str:
+    """The answer in words; ``unit`` is what the normalised scores are shares of."""
     uncertain = [row for row in rows if row.low <= 0]
     chance = (
         "It predicts every family better than chance."
@@ -115,28 +116,28 @@ def text_of(rows: list[Row], what: str) -> str:
     hardest = min(finite, key=lambda row: row.share)
     easiest = max(finite, key=lambda row: row.share)
     text = (
-        f"Out of its domain the model reaches from {hardest.share:.0%} {what} ({hardest.name}) "
+        f"Out of its domain the model reaches from {hardest.share:.0%} {unit} ({hardest.name}) "
         f"to {easiest.share:.0%} ({easiest.name})"
     )
-    both = [row for row in finite if math.isfinite(row.inside_share)]
-    if both:
-        shares = [row.inside_share for row in both]
-        lower = sum(row.share < row.inside_share for row in both)
+    comparable = [row for row in finite if math.isfinite(row.inside_share)]
+    if comparable:
+        shares = [row.inside_share for row in comparable]
+        lower = sum(row.share < row.inside_share for row in comparable)
         text += (
-            f"; on new natural films, of the same mice, {_range(shares)}. {lower} of {len(both)} "
-            "families lie below these"
+            f"; on new natural films, of the same mice, {_range(shares)}. {lower} of "
+            f"{len(comparable)} families lie below these"
         )
     return f"{text}. {chance}"
 
 
 def checks(rows: list[Row]) -> list[Check]:
-    """What must come out."""
+    """The expected results for simulated mice."""
     return [
         Check(
             "the true rate is the best prediction: no family is above its score",
             all(row.score < row.ceiling for row in rows),
         ),
-        # By the score, not its interval: of a mouse's two clips that says little.
+        # The score, not its interval, which is too wide for the two clips of a mouse.
         Check(
             "simulated neurons see all stimuli by one rule: a score above 0 on every family",
             all(row.score > 0 for row in rows),
@@ -145,7 +146,7 @@ def checks(rows: list[Row]) -> list[Check]:
 
 
 def _share(report: Report, tier: str, family: str) -> float:
-    """How much of what can be predicted is; NaN where that is not known."""
+    """The normalised score: over that of the true rate, or else CC_norm (NaN if not defined)."""
     ceiling = report.by_neuron(tier, family=family, field="single_trial_ceiling")
     if math.isnan(ceiling):
         return report.median(tier, family=family, field="cc_norm")

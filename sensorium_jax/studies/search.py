@@ -3,9 +3,9 @@
     sensorium-jax ask search [--trials=12] [--data=STORE]
 
 Tree-structured Parzen estimation (Bergstra et al. 2011) over cores, recurrence, channels, learning
-rate, weight decay and readout; each trial is a run of its own, stopped early when its oracle score
-falls behind the others' median. Trials are kept in search.db (SQLite): the same command resumes,
-with the half-trained model of a trial that was broken off first, and more --trials add to them. A
+rate, weight decay and readout. Each trial of the search is a run, which is stopped early when its
+oracle score is below the median of the other trials. Trials are stored in search.db (SQLite): the
+same command resumes, first the training of interrupted trials, and more --trials add to them. A
 trial whose training diverges counts as stopped. Needs pip install 'sensorium_jax[search]'.
 """
 
@@ -24,32 +24,39 @@ from sensorium_jax.pages.studies import search_curves
 from sensorium_jax.scores import compare
 from sensorium_jax.studies.study import Check, Study
 
-_UNTIL = 1  # epochs before a trial may be stopped
-_STARTUP = 5  # trials that are drawn at random
-_GOES_ON, _WHY = "goes_on", "diverged"  # what trials are marked with
+_WARMUP_EPOCHS = 1  # epochs before a trial may be stopped
+_RANDOM_TRIALS = 5  # trials whose choices are random
+# Attributes of trials: number of the interrupted trial that it resumes; the error of a divergence.
+_RESUMED, _DIVERGED = "goes_on", "diverged"
 
 
 def answer(study: Study, *, trials: int = 12) -> None:
-    """Search until there are so many ``trials``, those of before included; write the page."""
+    """Search until there are this many ``trials``, including earlier ones, and write the page.
+
+    Raises:
+        UserError: optuna is not installed, or no trial ran to its end.
+    """
     try:
         import optuna
     except ImportError:
         raise UserError(
             "the search needs optuna; install it with: pip install 'sensorium_jax[search]'"
         ) from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # training says what went wrong
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # training reports its errors itself
     study.folder.mkdir(parents=True, exist_ok=True)
     search = optuna.create_study(
         study_name="search",
         storage=f"sqlite:///{study.folder / 'search.db'}",
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=_UNTIL),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=_WARMUP_EPOCHS),
         load_if_exists=True,
     )
-    # Another seed for every process: with one and the same, each would begin with the same trials.
-    search.sampler = optuna.samplers.TPESampler(seed=len(search.trials), n_startup_trials=_STARTUP)
+    # The seed differs between processes: with the same seed, each would draw the same trials.
+    search.sampler = optuna.samplers.TPESampler(
+        seed=len(search.trials), n_startup_trials=_RANDOM_TRIALS
+    )
     states = optuna.trial.TrialState
-    take_up(search, states)
+    enqueue_unfinished(search, states)
     done = search.get_trials(states=(states.COMPLETE, states.PRUNED))
     search.optimize(
         lambda trial: run_trial(study, trial, stopped=optuna.TrialPruned),
@@ -59,11 +66,11 @@ def answer(study: Study, *, trials: int = 12) -> None:
 
 
 def run_trial(study: Study, trial, *, stopped: type[Exception]) -> float:
-    """The oracle score of a trial's choices; raises ``stopped`` where it is not worth going on."""
+    """Train and score a trial's choices; raises ``stopped`` if the trial is pruned or diverges."""
     experiment = propose(study, trial)
-    if _GOES_ON in trial.user_attrs:
-        before = trial.study.trials[trial.user_attrs[_GOES_ON]]
-        for epoch, score in before.intermediate_values.items():
+    if _RESUMED in trial.user_attrs:
+        interrupted = trial.study.trials[trial.user_attrs[_RESUMED]]
+        for epoch, score in interrupted.intermediate_values.items():
             trial.report(score, epoch)
 
     def on_score(epoch: int, score: float) -> None:
@@ -74,28 +81,35 @@ def run_trial(study: Study, trial, *, stopped: type[Exception]) -> float:
     try:
         return study.train(run_name(trial), experiment, on_score=on_score).by_neuron("oracle")
     except Diverged as error:
-        trial.set_user_attr(_WHY, str(error))
+        trial.set_user_attr(_DIVERGED, str(error))
         study.console.print(f"Trial {trial.number} is stopped: {error}")
         raise stopped from error
 
 
 def run_name(trial) -> str:
-    """The run of a trial, named by its choices: a trial that is taken up finds its model there."""
+    """The run of a trial, named by its choices, so that a resumed trial finds its model.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> a, b = ({"core": "static", "channels": 8}, {"channels": 8, "core": "static"})
+        >>> run_name(SimpleNamespace(params=a)) == run_name(SimpleNamespace(params=b))
+        True
+    """
     choices = json.dumps(trial.params, sort_keys=True).encode()
     return f"search/{hashlib.sha256(choices).hexdigest()[:10]}"
 
 
-def take_up(search, states) -> None:
-    """Put trials that a kill, Ctrl-C or an error broke off first in the queue, with their choices.
+def enqueue_unfinished(search, states) -> None:
+    """Enqueue trials that were killed or interrupted, or failed, with the same choices.
 
-    Those of a kill still say that they run: one process searches at a time.
+    Trials whose process was killed are still marked as running: only one process may search.
     """
     for trial in search.get_trials(states=(states.RUNNING,)):
         search.tell(trial.number, state=states.FAIL)
-    taken = {trial.user_attrs.get(_GOES_ON) for trial in search.trials}
+    resumed = {trial.user_attrs.get(_RESUMED) for trial in search.trials}
     for trial in search.get_trials(states=(states.FAIL,)):
-        if trial.params and trial.number not in taken:
-            search.enqueue_trial(trial.params, user_attrs={_GOES_ON: trial.number})
+        if trial.params and trial.number not in resumed:
+            search.enqueue_trial(trial.params, user_attrs={_RESUMED: trial.number})
 
 
 def propose(study: Study, trial) -> Experiment:
@@ -111,9 +125,13 @@ def propose(study: Study, trial) -> Experiment:
     hidden = trial.suggest_categorical("readout_hidden", [8, 30])
     if isinstance(e.model.readout, readouts.Gaussian):
         e = with_model(e, readout=dataclasses.replace(e.model.readout, hidden=hidden))
-    rate = e.optimizer.learning_rate * trial.suggest_float("rate_factor", 0.25, 4.0, log=True)
-    decay = e.optimizer.weight_decay * trial.suggest_float("decay_factor", 0.1, 10.0, log=True)
-    optimizer = dataclasses.replace(e.optimizer, learning_rate=rate, weight_decay=decay)
+    lr_factor = trial.suggest_float("rate_factor", 0.25, 4.0, log=True)
+    decay_factor = trial.suggest_float("decay_factor", 0.1, 10.0, log=True)
+    optimizer = dataclasses.replace(
+        e.optimizer,
+        learning_rate=e.optimizer.learning_rate * lr_factor,
+        weight_decay=e.optimizer.weight_decay * decay_factor,
+    )
     return dataclasses.replace(e, optimizer=optimizer)
 
 
@@ -129,20 +147,20 @@ def _page(study: Study, search, states) -> None:
     if not finished:
         raise UserError("expected a trial that ran to its end, found none; ask for more --trials")
     best = finished[0]
-    choice = ", ".join(f"{k} {_short(v)}" for k, v in best.params.items())
-    diverged = sum(_WHY in trial.user_attrs for trial in pruned)
+    choices = ", ".join(f"{k} {_short(v)}" for k, v in best.params.items())
+    diverged = sum(_DIVERGED in trial.user_attrs for trial in pruned)
     text = (
         f"Best of {len(finished)} trials that ran to their end ({len(pruned)} were stopped early"
         + (f", {diverged} of them since their training diverged" if diverged else "")
-        + f"): {choice}; {best.value:.3f} on the oracle tier."
+        + f"): {choices}; {best.value:.3f} on the oracle tier."
     )
     rivals = [t for t in finished if t.params["core"] != best.params["core"]]
     if rivals:
         a, b = (study.folder / run_name(t) for t in (rivals[0], best))
-        apart = next(d for d in compare.compare(a, b) if d.tier == "oracle")
+        d = next(d for d in compare.compare(a, b) if d.tier == "oracle")
         text += (
             f" The best of another core ({rivals[0].params['core']}) has {rivals[0].value:.3f}; "
-            f"the difference is {apart.b - apart.a:+.4f} ({apart.low:+.4f} to {apart.high:+.4f} "
+            f"the difference is {d.b - d.a:+.4f} ({d.low:+.4f} to {d.high:+.4f} "
             "over clips and neurons; seeds of training are not counted)."
         )
     names = list(dict.fromkeys(name for t in finished for name in t.params))
@@ -172,7 +190,7 @@ def _curves(finished: list, pruned: list):
 
 
 def checks(core: str) -> list[Check]:
-    """What must come out, where trials are enough."""
+    """The expected result for simulated mice, if there are enough trials."""
     expected = "simulated neurons filter over time: so does the winner, if trials are enough"
     return [Check(expected, core != "static")]
 

@@ -1,4 +1,4 @@
-"""What the questions share: training named variants of one experiment, and writing a page."""
+"""Functions that all studies share: training named models, comparing them, writing a page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ Sessions = Sequence[np.ndarray]  # moments [K 6 N] of each mouse's clips
 
 
 class Check(NamedTuple):
-    """What the truth of simulated mice demands of an answer, and whether the answer agrees."""
+    """An expected result for simulated mice, whose true rates are known, and whether it holds.
+
+    Examples:
+        >>> print(Check("simulated neurons filter over time: the past helps", agrees=True))
+        agrees: simulated neurons filter over time: the past helps
+    """
 
     expected: str
     agrees: bool
@@ -40,16 +45,16 @@ class Check(NamedTuple):
 
 
 class Study:
-    """Runs of one question.
+    """The runs and pages of a study.
 
     Attributes:
-        console: where it prints.
-        size: of the models, "demo" or "published".
-        folder: where runs and pages go.
-        store: what models are trained on.
-        embedded: whether these are the mice that come with the package, which have a control.
-        recordings: the sessions that models are trained on.
-        seeds: trainings of every model that is compared.
+        console: where to print.
+        size: size of the models, "demo" or "published".
+        folder: folder of runs and pages.
+        store: the store that models are trained on.
+        embedded: whether this is the embedded default, for which there are control mice.
+        recordings: the sessions of the store.
+        seeds: number of seeds with which every model is trained.
     """
 
     def __init__(
@@ -64,12 +69,20 @@ class Study:
         changes: Sequence[str] = (),
         console: Console | None = None,
     ):
-        """Open the recordings; ``changes`` are assignments as ``override`` takes them.
+        """Open the recordings.
 
-        ``store`` None is the embedded default; ``tiers`` and ``devices`` as in ``complete``.
+        Args:
+            size: size of the models, "demo" or "published".
+            folder: folder of runs and pages.
+            store: the store; None: the embedded default.
+            tiers: a tier table, as for ``complete``.
+            devices: number of devices, as for ``complete``.
+            seeds: number of seeds with which every model is trained.
+            changes: changes of all experiments, as for ``override``.
+            console: where to print.
 
         Raises:
-            UserError: no such store or table, or fewer than one seed.
+            UserError: there is no such store or table, or fewer than one seed.
         """
         if seeds < 1:
             raise UserError(f"expected at least 1 of --seeds, got {seeds}")
@@ -83,11 +96,11 @@ class Study:
 
     @property
     def simulated(self) -> bool:
-        """Whether the mice are simulated, so that the truth is known."""
+        """Whether the mice are simulated, so that their true rates are known."""
         return self.recordings.simulated
 
     def config(self, name: str) -> Experiment:
-        """An experiment by name at this study's size, with its changes."""
+        """An experiment by name, at the study's size and with its changes."""
         return functools.reduce(override, self._changes, load_config(name, self.size))
 
     def train(
@@ -99,9 +112,14 @@ class Study:
         seeds: int = 1,
         on_score: OnScore = lambda epoch, score: None,
     ) -> Report:
-        """Train, or resume, and score; return the Report of the first seed, run ``folder/name``.
+        """Train a model, or resume, and return the report of the first seed, run ``folder/name``.
 
-        A ``store`` other than the study's has its own tiers. ``on_score`` as in ``complete``.
+        Args:
+            name: of the model.
+            experiment: model and training.
+            store: a store in place of the study's, with its own tiers.
+            seeds: number of seeds.
+            on_score: as for ``complete``.
         """
         reports = []
         for seed in range(seeds):
@@ -120,10 +138,10 @@ class Study:
         return reports[0]
 
     def compare(self, a: str, b: str, *, tier: str = protocol.ORACLE) -> compare.Difference:
-        """``b`` minus ``a`` on a tier, mean over seeds: of models trained before.
+        """The difference of two trained models on a tier, b - a, mean over seeds.
 
-        The interval is over clips, neurons and, where models were trained with several, seeds
-        (``interval_of``): train all models of a question first.
+        The interval is over clips and neurons and, if any model has several seeds, over seeds. The
+        variance over seeds is pooled over all models (``interval_of``), so train all of them first.
         """
         seeds = range(len(self._reports[a]))
         pairs = [compare.read_pair(self.run(a, seed), self.run(b, seed)) for seed in seeds]
@@ -147,10 +165,15 @@ class Study:
         numbers: dict[str, Any],
         checks: Sequence[Check] = (),
     ) -> None:
-        """Write ``folder/name.html`` and ``.json``, and say the answer.
+        """Write ``folder/name.html`` and ``folder/name.json``, and print the answer.
 
-        Each line of the answer is a paragraph. ``numbers`` are the answer's; ``checks`` compare it
-        with the truth of simulated mice.
+        Args:
+            name: of the files.
+            title: of the page.
+            answer: text, one paragraph a line.
+            body: HTML fragments that follow the answer.
+            numbers: JSON values of the answer.
+            checks: expected results for simulated mice.
         """
         banner = (
             '<p class="banner">Simulated mice: a check of the method, no result on mice.</p>'
@@ -158,8 +181,8 @@ class Study:
             else ""
         )
         path = self.folder / f"{name}.html"
-        said = (f"<p>{line}</p>" for line in answer.splitlines())
-        head = f"<h1>{title}</h1>", banner, *said, *_against_truth(checks)
+        paragraphs = (f"<p>{line}</p>" for line in answer.splitlines())
+        head = f"<h1>{title}</h1>", banner, *paragraphs, *_check_section(checks)
         page.write(path, title, *head, *body)
         record = {
             "question": title,
@@ -181,31 +204,39 @@ def interval_of(
 ) -> tuple[float, float]:
     """The 95 % interval of b - a over clips, neurons and seeds.
 
-    Training again moves a score as much as many a difference does, and two seeds do not say how
-    much: that is pooled over all models. Its share, Student's t times the standard error, is added
-    in squares to the distances of the ends of the interval over clips and neurons (MOVER: Zou &
-    Donner 2008, "Construction of confidence limits about effect measures", Stat. Med. 27:1693).
+        low = d - sqrt((d - low_c)^2 + (t e)^2),    high = d + sqrt((high_c - d)^2 + (t e)^2)
+
+    of the mean difference d, the ends low_c and high_c of the bootstrap interval over clips and
+    neurons, Student's t, and the standard error e = sqrt(2 var / seeds) of seeds (MOVER: Zou &
+    Donner 2008, "Construction of confidence limits about effect measures", Stat. Med. 27:1693). The
+    variance over seeds can be as large as a difference between models, and two seeds are too few to
+    estimate it: it is pooled over all models of the study.
 
     Args:
-        a: moments of the mice's clips, for each seed.
-        b: of the other model.
-        scores: by seed, of every model of the study; where none has two, seeds are not counted.
+        a: moments [K 6 N] of each mouse's clips, for each seed of the first model.
+        b: the same of the second model.
+        scores: scores by seed, of every model of the study. If no model has two seeds, the interval
+            is over clips and neurons only.
     """
     draws = [intervals.bootstrap(y) - intervals.bootstrap(x) for x, y in zip(a, b, strict=True)]
     draws = np.mean(draws, axis=0)
     low, high = intervals.interval(draws)
-    middle = float(draws.mean())
-    repeated = [s for s in scores if len(s) > 1]
-    seeds = 0.0
-    if repeated:
-        freedom = sum(len(s) - 1 for s in repeated)
-        variance = sum(np.var(s, ddof=1) * (len(s) - 1) for s in repeated) / freedom
+    difference = float(draws.mean())
+    groups = [s for s in scores if len(s) > 1]
+    margin = 0.0
+    if groups:
+        freedom = sum(len(s) - 1 for s in groups)
+        variance = sum(np.var(s, ddof=1) * (len(s) - 1) for s in groups) / freedom
         error = math.sqrt(2 * variance / len(a))
-        seeds = stdtrit(freedom, 0.5 * (1 + intervals.LEVEL)) * error
-    return middle - math.hypot(middle - low, seeds), middle + math.hypot(high - middle, seeds)
+        margin = stdtrit(freedom, 0.5 * (1 + intervals.LEVEL)) * error
+    return (
+        difference - math.hypot(difference - low, margin),
+        difference + math.hypot(high - difference, margin),
+    )
 
 
-def _against_truth(checks: Sequence[Check]) -> list[str]:
+def _check_section(checks: Sequence[Check]) -> list[str]:
+    """HTML fragments of the checks; [] if there are none."""
     lines = [
         f'<p class="{"note" if check.agrees else "error"}"><b>The truth</b> {check}.</p>'
         for check in checks
@@ -214,10 +245,16 @@ def _against_truth(checks: Sequence[Check]) -> list[str]:
 
 
 def verdict(difference: compare.Difference, what: str, *, seeds: int) -> str:
-    """A line on whether ``what`` helps, going by the interval of ``Study.compare``."""
+    """A sentence on whether ``what`` helps, by the interval of ``Study.compare``.
+
+    Examples:
+        >>> difference = compare.Difference("oracle", "all", 0.25, 0.27, 0.01, 0.03, better=0.8)
+        >>> verdict(difference, "Gaze", seeds=2)
+        'Gaze: helps, +0.0200 (95 % interval +0.0100 to +0.0300).'
+    """
     d = difference
-    over = "" if seeds > 1 else " over clips and neurons; seeds of training are not counted"
-    amount = f"{d.b - d.a:+.4f} (95 % interval {d.low:+.4f} to {d.high:+.4f}{over})"
+    scope = "" if seeds > 1 else " over clips and neurons; seeds of training are not counted"
+    amount = f"{d.b - d.a:+.4f} (95 % interval {d.low:+.4f} to {d.high:+.4f}{scope})"
     if d.low > 0:
         return f"{what}: helps, {amount}."
     if d.high < 0:

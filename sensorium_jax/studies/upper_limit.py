@@ -1,12 +1,11 @@
-"""How much of a neuron's response can be predicted, and how far are models from that?
+"""How much of a neuron's response can be predicted, and how close are models to this limit?
 
     sensorium-jax ask upper_limit [--data=STORE]
 
-The more reliable a neuron is from one repeat to the next, the more of it can be predicted. Scores
-of a linear-nonlinear model, a static and a recurrent network stand by reliability (oracle
-correlation, jackknife) beside what repeats leave as the upper limit: the oracles (a low and a high
-estimate for models of the film alone), CC_norm for averages and, on simulated mice, the score of
-the true rate.
+The more reliable a neuron's responses are over repeats, the more of them can be predicted. Scores
+of a linear-nonlinear model, a static and a recurrent network are shown by reliability (jackknife
+oracle correlation), with estimates of the upper limit: the oracles (a low and a high estimate, for
+models of the film only), CC_norm for averages and, on simulated mice, the score of the true rate.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from sensorium_jax import protocol
 from sensorium_jax.pages import page
 from sensorium_jax.pages.studies import scores_by_group
 from sensorium_jax.scores.report import Report
-from sensorium_jax.scores.score import CEILING
+from sensorium_jax.scores.score import CEILING, Score
 from sensorium_jax.studies.study import Check, Study
 
 MODELS = {
@@ -29,30 +28,31 @@ MODELS = {
     "gru_baseline": "recurrent network",
 }
 GROUPS = 4  # of equally many neurons, by reliability
+# Labels of the upper limits.
 TRUE, LOW, HIGH, SHARE = "true rate", "oracle, jackknife", "oracle, conservative", "CC_norm, median"
 
 
 class Group(NamedTuple):
-    """Neurons of like reliability."""
+    """Neurons of similar reliability."""
 
-    low: float
-    high: float
-    neurons: int
-    means: dict[str, float]  # over neurons that have one: of models, limits, and CC_norm's median
+    low: float  # lowest reliability
+    high: float  # highest reliability
+    neurons: int  # number of neurons
+    means: dict[str, float]  # mean scores of models and limits, and the median CC_norm, by label
 
 
 def answer(study: Study) -> None:
     """Train the models and write the page."""
     reports = {label: study.train(name, study.config(name)) for name, label in MODELS.items()}
     best = max(reports, key=lambda label: reports[label].by_neuron("oracle"))
-    values = {label: _joined(r, lambda s: s.values()) for label, r in reports.items()}
+    values = {label: _oracle_values(r, lambda s: s.values()) for label, r in reports.items()}
     limits = {TRUE: CEILING} if reports[best].simulated else {}
     limits |= {LOW: "oracle", HIGH: "oracle_conservative", SHARE: "cc_norm"}
     for label, field in limits.items():
-        values[label] = _joined(reports[best], lambda s, field=field: s.by_neuron[field])
+        values[label] = _oracle_values(reports[best], lambda s, field=field: s.by_neuron[field])
     reliability = values[LOW]
     groups = by_reliability(reliability, values)
-    unknown = int(np.isnan(reliability).sum())
+    undefined = int(np.isnan(reliability).sum())
     table = [
         [f"{g.low:.2f} to {g.high:.2f}", str(g.neurons), *map(_number, g.means.values())]
         for g in groups
@@ -63,21 +63,21 @@ def answer(study: Study) -> None:
         text_of(reports[best], best),
         _figure(groups) if groups else "",
         page.table(["reliability", "neurons", *values], table),
-        f"<p>{unknown} of {len(reliability)} neurons have no reliability (a constant response, or "
-        f"no repeats) and stand in no group. CC_norm is that of the {best}; where repeats are few "
-        "and neurons noisy, or where the model knows of behaviour, it may exceed 1.</p>",
+        f"<p>{undefined} of {len(reliability)} neurons have no reliability (a constant response, "
+        f"or no repeats) and stand in no group. CC_norm is that of the {best}; where repeats are "
+        "few and neurons noisy, or where the model knows of behaviour, it may exceed 1.</p>",
         numbers={
             "scores": {label: r.by_neuron("oracle") for label, r in reports.items()},
             TRUE: reports[best].by_neuron("oracle", field="single_trial_ceiling"),
             "groups": [g._asdict() for g in groups],
-            "neurons without reliability": unknown,
+            "neurons without reliability": undefined,
         },
         checks=checks(reports, groups) if study.simulated else (),
     )
 
 
 def text_of(report: Report, best: str) -> str:
-    """The answer, from the report of the best model."""
+    """The answer in words, from the report of the best model."""
 
     def mean(field: str) -> float:
         return report.by_neuron("oracle", field=field)
@@ -105,7 +105,7 @@ def text_of(report: Report, best: str) -> str:
 
 
 def checks(reports: dict[str, Report], groups: list[Group]) -> list[Check]:
-    """What must come out."""
+    """The expected results for simulated mice."""
     return [
         Check(
             "the true rate is the best prediction: no model is above its score",
@@ -124,7 +124,14 @@ def checks(reports: dict[str, Report], groups: list[Group]) -> list[Check]:
 
 
 def by_reliability(reliability: np.ndarray, values: dict[str, np.ndarray]) -> list[Group]:
-    """Neurons [N] that have a reliability, in groups, the least reliable first."""
+    """Groups of the neurons whose reliability [N] is defined, the least reliable first.
+
+    Examples:
+        >>> reliability = np.array([0.1, np.nan, 0.5, 0.3, 0.7])
+        >>> groups = by_reliability(reliability, {"score": 2 * reliability})
+        >>> [(group.low, group.neurons, group.means["score"]) for group in groups]
+        [(0.1, 1, 0.2), (0.3, 1, 0.6), (0.5, 1, 1.0), (0.7, 1, 1.4)]
+    """
     order = np.argsort(reliability)[: int(np.isfinite(reliability).sum())]  # NaN comes last
     groups = []
     for members in np.array_split(order, GROUPS):
@@ -148,9 +155,9 @@ def _figure(groups: list[Group]) -> str:
     return page.figure(figure, "Single-trial correlation by reliability.")
 
 
-def _joined(report: Report, of) -> np.ndarray:
-    """Values of all neurons on the oracle tier: [N]."""
-    return np.concatenate([of(score) for score in report.select(protocol.ORACLE)])
+def _oracle_values(report: Report, neuron_values: Callable[[Score], np.ndarray]) -> np.ndarray:
+    """Values of all neurons of all mice on the oracle tier: [N]."""
+    return np.concatenate([neuron_values(score) for score in report.select(protocol.ORACLE)])
 
 
 def _average(values: np.ndarray, average: Callable) -> float:

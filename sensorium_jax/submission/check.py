@@ -145,7 +145,8 @@ def _rows(path: Path, where: str) -> Iterator[_Row]:
             )
         _check_types(source.schema_arrow, where)
         for batch in source.iter_batches(batch_size=1, columns=list(COLUMNS)):
-            yield _row(*(batch.column(column)[0] for column in COLUMNS), where)
+            mouse, number, prediction, ids = (batch.column(column)[0] for column in COLUMNS)
+            yield _row(mouse, number, prediction, ids, where)
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"expected parquet in {where}, it cannot be read ({reason})") from None
@@ -178,7 +179,7 @@ def _row(mouse: Any, number: Any, prediction: Any, ids: Any, where: str) -> _Row
     label = f"{where}, trial {trial} of {mouse.as_py()}"
     neurons = prediction.values
     lengths = set() if neurons is None else set(neurons.value_lengths().to_pylist())
-    if len(lengths) != 1 or None in lengths:
+    if neurons is None or len(lengths) != 1 or None in lengths:
         raise UserError(
             f"expected a list of neurons, each a list of as many frames, as prediction of {label}; "
             "write [N T]"

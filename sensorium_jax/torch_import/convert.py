@@ -71,7 +71,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npz":
         return _read_npz(path)
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(
             f"expected PyTorch, to read {path}, found none; pip install torch, or give the "
@@ -100,7 +100,7 @@ def read_constructor(path: Path) -> dict[str, Any]:
         UserError: the file is missing or damaged, or an argument is unknown or missing.
     """
     arguments = read_json(path, advice="write make_video_model's arguments as JSON")
-    valid = set(from_starter_kit.__kwdefaults__) | {
+    valid = set(from_starter_kit.__kwdefaults__ or ()) | {
         "core_type",
         "core_dict",
         "readout_type",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.models import cores
+from sensorium_jax.models.cores.layered import LayeredCore
 from sensorium_jax.models.nn.recurrent import ConvGRU
 from sensorium_jax.torch_import.core_2d import read_equivariant, read_stacked
 from sensorium_jax.torch_import.core_3d import read_factorised, read_full
@@ -21,7 +21,7 @@ GATES = ("reset_gate", "update_gate", "out_gate")
 
 def read_core(
     core_type: str, options: Mapping[str, Any], state: StateDict, gru: Mapping[str, Any] | None
-) -> tuple[cores.LayeredCore, PyTree, PyTree]:
+) -> tuple[LayeredCore, PyTree, PyTree]:
     """A core, its weights and its running statistics.
 
     Args:

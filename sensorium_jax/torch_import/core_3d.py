@@ -108,7 +108,7 @@ def read_full(options: Mapping[str, Any], state: StateDict):
     return core, *_film_layers(o, state, convolution)
 
 
-def _kernel_size(o: dict[str, Any], name: str) -> tuple[int, int, int]:
+def _kernel_size(o: dict[str, Any], name: str) -> tuple[int, ...]:
     """Frames, rows and columns of a kernel, from three numbers, or from one and ``num_frames``."""
     size = o[name]
     if isinstance(size, (list, tuple)):

@@ -8,7 +8,7 @@ bias layers after it part of its scale and offset: the function is the same, and
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from sensorium_jax.torch_import.options import per_layer, unsupported
 from sensorium_jax.torch_import.state import StateDict
 
 CORE = "core_dict"
-LAPLACES = {  # name: kind, whether weighted by a Gaussian, whether averaged by default
+# Kind, whether weighted by a Gaussian, whether averaged by default.
+LAPLACES: dict[str, tuple[Literal["l2norm", "l2", "l1"], bool, bool]] = {
     "LaplaceL2norm": ("l2norm", False, False),
     "LaplaceL2": ("l2", False, True),
     "LaplaceL1": ("l1", False, True),

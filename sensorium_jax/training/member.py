@@ -1,4 +1,4 @@
-"""What the loop holds of one model between steps."""
+"""The state of one model in the training loop."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class MetricLog:
 
 def _tensorboard(workdir: Path):
     try:
-        from tensorboardX import SummaryWriter
+        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
     except ImportError:  # the extra is not installed; the JSON lines hold the same numbers
         return None
     return SummaryWriter(str(workdir / "tensorboard"))

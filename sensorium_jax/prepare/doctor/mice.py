@@ -59,9 +59,9 @@ def examine(
         findings += mouse_findings
         if mouse is not None:
             mice.append(mouse)
-            if stored:
+            if isinstance(recording, StoredSession):
                 findings += _compare_labels(recording, mouse)
-        if raw is not None:
+        if raw is not None and isinstance(recording, StoredSession):
             findings += _compare_raw(recording, raw, on_trial)
     findings += [*_check_shared_clips(mice), *published.labels(mice)]
     return Diagnosis(str(path), tuple(mice), tuple(findings))
