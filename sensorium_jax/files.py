@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import fcntl
 import json
 import math
-from collections.abc import Iterator, Sequence
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ def read_json(path: Path, *, advice: str, keys: Sequence[str] = ()) -> dict[str,
     """Parse a JSON file of one object that has these keys.
 
     Raises:
-        UserError: it is missing, damaged, or holds something else; the message ends with ``advice``.
+        UserError: it is missing, damaged or of other content; the message ends with ``advice``.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -70,3 +74,78 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file with one JSON object a line; damaged lines are left out.
+
+    A crash of the machine can leave a line that is cut off, or of zero bytes.
+    """
+    values = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            values.append(value)
+    return values
+
+
+def check_path(path: Path) -> None:
+    """Raise ``UserError`` for a path that tensorstore cannot take: not UTF-8."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise UserError(f"expected a path in UTF-8, got {shown}; name another folder") from None
+
+
+def refuse_overlap(out: Path, sources: Iterable[Path], *, option: str) -> None:
+    """Raise ``UserError`` where an output folder is, holds or lies in what is read.
+
+    Args:
+        out: the folder that is to be written.
+        sources: files and folders that are read.
+        option: the option that names ``out``.
+    """
+    place = out.resolve()
+    for source in sources:
+        read = source.resolve()
+        if place == read or place in read.parents or read in place.parents:
+            raise UserError(
+                f"expected {option} apart from what is read, found {out} beside or around "
+                f"{source}: nothing was written; name another {option}"
+            )
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, wait: bool = False, say: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold a lock for this process; whatever ends it, the lock is free again.
+
+    Args:
+        path: of the lock file, which stays.
+        wait: wait for another holder, in place of an error.
+        say: told once what is waited for.
+
+    Raises:
+        UserError: another process holds it; the message says which.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            if not wait:
+                raise UserError(
+                    f"{path.parent} is in use by {holder}; wait until it has ended, or name another"
+                ) from None
+            say(f"Waiting for {path.parent}, in use by {holder}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        started = datetime.datetime.now().isoformat(timespec="seconds")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}, started {started}")
+        file.flush()
+        yield

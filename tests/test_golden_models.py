@@ -257,7 +257,7 @@ def play_back(monkeypatch, m, step_key):
 
         patch.setattr(jax.random, "normal", remember)
         for s, k in enumerate(jax.random.split(readout_key, len(SESSIONS))):
-            params, neurons = m._of(SESSIONS[s])
+            params, neurons = m._select(SESSIONS[s])
             weights, neurons = jax.tree.map(lambda x: x[0], (params.weights["readout"], neurons))
             maps = np.zeros((1, 1, 3, 3, weights["features"].shape[-1]), np.float32)
             m.model.readout.apply(

@@ -18,7 +18,7 @@ from sensorium_jax.runs.ensembles import Ensemble
 from sensorium_jax.runs.run import Run
 from sensorium_jax.submission.check import _rows
 from sensorium_jax.submission.files import TRACKS
-from sensorium_jax.submission.write import _rounded
+from sensorium_jax.submission.write import _round_mantissa
 
 pa = pytest.importorskip("pyarrow", reason="needs pip install -e '.[submission]'")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pip install -e '.[submission]'")
@@ -85,10 +85,10 @@ def test_rows_are_the_predictions_in_the_scorers_units(track, zips, trained):
 
 def test_predictions_are_rounded_to_the_nearest_of_twelve_bits():
     x = np.random.default_rng(0).gamma(1, 5, 10_000).astype(np.float32)
-    found = _rounded(x)
+    found = _round_mantissa(x)
     assert 2**-14 < np.max(np.abs(found - x) / x) <= 2**-13
     assert not (found.view(np.uint32) & 0x7FF).any()
-    np.testing.assert_array_equal(_rounded(found), found)
+    np.testing.assert_array_equal(_round_mantissa(found), found)
 
 
 def test_public_responses_are_scored_as_evaluate_does(zips, trained):

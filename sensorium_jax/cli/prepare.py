@@ -66,12 +66,15 @@ def _raw(flags, command: str) -> int:
         response=flags.response,
         leave_out=tuple(flags.leave_out.split(",")) if flags.leave_out else (),
         command=command,
+        rename=tuple(flags.rename),
     )
     sessions = flags.sessions and flags.sessions.split(",")
     raw, out = Path(flags.raw), Path(flags.out)
     with bars() as on_trial:
         names = convert(raw, out, sessions=sessions, options=options, on_trial=on_trial)
     for session in open_store(out).sessions:
+        for note in session.provenance.get("notes", []):
+            print(f"{session.name}: {note}")
         if error := session.provenance["float16_error"]:
             print(
                 f"{session.name}: float16 is off by {error['relative_rms']:.1e} of the responses' "
@@ -82,22 +85,21 @@ def _raw(flags, command: str) -> int:
 
 
 def _nwb(flags, command: str) -> int:
-    from sensorium_jax.data.writer import finish_store
     from sensorium_jax.pages.terminal import bars
-    from sensorium_jax.prepare.convert import Options, convert_recording
+    from sensorium_jax.prepare.convert import Options, convert_all
     from sensorium_jax.prepare.nwb import Names, NwbSession
 
     names = Names(**{field: getattr(flags, field) for field in Names._fields})
-    sessions = [NwbSession(Path(path), names) for path in flags.nwb]
+    options = Options(command=command, rename=tuple(flags.rename))
+    renamed = options.names()
+    sessions = [NwbSession(Path(path), names, renamed=renamed) for path in flags.nwb]
     for session in sessions:
         for note in session.notes():
             print(f"{session.name}: {note}")
     out = Path(flags.out)
-    out.mkdir(parents=True, exist_ok=True)
     with bars() as on_trial:
-        for session in sessions:
-            convert_recording(session, out, options=Options(command=command), on_trial=on_trial)
-    print(f"{len(finish_store(out))} sessions in {out}")
+        stored = convert_all(sessions, out, options=options, on_trial=on_trial)
+    print(f"{len(stored)} sessions in {out}")
     return DONE
 
 
@@ -109,7 +111,7 @@ def _raw_parser() -> Parser:
     add(
         "--sessions",
         metavar="NAME,...",
-        help="only these, by name or by the beginning of it, as in "
+        help="only these, by name, without -Video-... if you like, as in "
         "dynamic29515-10-12,dynamic29623-4-9 (default: all)",
     )
     add(
@@ -125,6 +127,7 @@ def _raw_parser() -> Parser:
         help="trials not to convert, as in dynamic29513-3-5:668; the two corrupt trials of the "
         "release always are left out",
     )
+    _add_rename(parser)
     return parser
 
 
@@ -133,10 +136,35 @@ def _nwb_parser() -> Parser:
     add = parser.add_argument
     add("--nwb", required=True, nargs="+", metavar="FILE", help="NWB files, a mouse each")
     add("--out", required=True, metavar="STORE", help="folder of the store")
-    add("--stimulus", metavar="NAME", help="the ImageSeries (default: the only one)")
-    add("--response", metavar="NAME", help="the RoiResponseSeries (default: the only one)")
+    add(
+        "--stimulus",
+        metavar="NAME",
+        help="the film, by name or path in the file (default: the only one)",
+    )
+    add("--response", metavar="NAME", help="the RoiResponseSeries, likewise")
     add("--pupil-size", metavar="NAME", help="a TimeSeries (default: zeros)")
     add("--running-speed", metavar="NAME", help="a TimeSeries (default: zeros)")
     add("--pupil-center", metavar="NAME", help="a TimeSeries of x and y (default: zeros)")
     add("--tier", default="tier", metavar="COLUMN", help="of the trial table (default tier)")
+    add(
+        "--grey-levels",
+        metavar="LOW:HIGH",
+        help="the film's numbers that are black and white, scaled to 0 and 255, as in 0:1",
+    )
+    add(
+        "--resample",
+        action="store_true",
+        help="put a film of another rate on 30 Hz: the image on the screen at every 1/30 s",
+    )
+    _add_rename(parser)
     return parser
+
+
+def _add_rename(parser: Parser) -> None:
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="call a session NEW, where OLD is its name or that of its file; may be repeated",
+    )

@@ -24,6 +24,7 @@ carry a crc32c checksum. Frames past a trial's end are 0; ``frames`` says how ma
 from __future__ import annotations
 
 import copy
+import errno
 import functools
 import json
 from pathlib import Path
@@ -34,7 +35,7 @@ import tensorstore as ts
 
 from sensorium_jax import _moved
 from sensorium_jax.errors import UserError
-from sensorium_jax.files import read_json
+from sensorium_jax.files import check_path, read_json
 
 VERSION = 2
 STORE_FILE, SESSION_FILE = "store.json", "meta.json"
@@ -89,6 +90,7 @@ class Session:
         self.trial_files: int = meta["trial_files"]
         self.simulated: bool = meta["simulated"]
         self.provenance: dict[str, Any] = meta["provenance"]
+        self._stores_zeros: bool = meta.get("stores_zeros", False)  # before 0.2: a chunk less
         self.trials = TrialTable(*(np.asarray(meta["trials"][f]) for f in TrialTable._fields))
 
     def with_tiers(self, tier: np.ndarray) -> Session:
@@ -99,12 +101,31 @@ class Session:
 
     def read(self, row: int, start: int, stop: int) -> Trial:
         """Frames ``start`` to ``stop`` (exclusive) of the trial at ``row`` of the table."""
-        futures = [self._array(f)[row, start:stop].read() for f in Trial._fields]
-        return Trial(*(f.result() for f in futures))
+        futures = {f: self._read(f, row, start, stop) for f in Trial._fields}
+        return Trial(**{f: self._result(f, row, future) for f, future in futures.items()})
 
     def read_rate(self, row: int, start: int, stop: int) -> np.ndarray:
         """The true rate of a simulated mouse, in units of its responses: [T N]."""
-        return self._array("rate")[row, start:stop].read().result()
+        return self._result("rate", row, self._read("rate", row, start, stop))
+
+    def _read(self, name: str, row: int, start: int, stop: int) -> ts.Future:
+        array = self._array(name)
+        file = self.folder / name / "c" / str(row) / "/".join("0" * (array.rank - 1))
+        if self._stores_zeros and not file.exists():  # tensorstore would read zeros
+            raise self._damage(name, row, "its file is missing")
+        return array[row, start:stop].read()
+
+    def _result(self, name: str, row: int, future: ts.Future) -> np.ndarray:
+        try:
+            return future.result()
+        except (ValueError, OSError) as error:  # tensorstore: a checksum, or the disk
+            raise self._damage(name, row, str(error).splitlines()[0][:200]) from None
+
+    def _damage(self, name: str, row: int, reason: str) -> UserError:
+        return UserError(
+            f"expected {name} of trial {self.trials.number[row]} in {self.folder}, which is "
+            f"damaged ({reason}); remove that folder, then {remedy(self.folder.parent)}"
+        )
 
     @property
     def has_released(self) -> bool:
@@ -116,13 +137,34 @@ class Session:
         return self._array(name).dtype.name
 
     def load(self, name: str) -> np.ndarray:
-        """A whole array, such as "position_um" or "released/video_std"."""
-        return self._array(name).read().result()
+        """A whole array, such as "position_um" or "released/video_std".
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        array = self._array(name)
+        file = self.folder / name / "c" / "/".join("0" * array.rank)
+        try:
+            if self._stores_zeros and not file.exists():
+                raise FileNotFoundError(errno.ENOENT, "its file is missing")
+            return array.read().result()
+        except (ValueError, OSError) as error:
+            raise self._array_damage(name, error) from None
 
     def _array(self, name: str) -> ts.TensorStore:
         if name not in self._open:
-            self._open[name] = ts.open(array_spec(self.folder / name), open=True).result()
+            try:
+                self._open[name] = ts.open(array_spec(self.folder / name), open=True).result()
+            except (ValueError, OSError) as error:
+                raise self._array_damage(name, error) from None
         return self._open[name]
+
+    def _array_damage(self, name: str, error: Exception) -> UserError:
+        return UserError(
+            f"expected the array {name} in {self.folder}, which is missing or damaged "
+            f"({str(error).splitlines()[0][:200]}); remove that folder, then "
+            f"{remedy(self.folder.parent)}"
+        )
 
     @functools.cached_property
     def _open(self) -> dict[str, ts.TensorStore]:
@@ -152,6 +194,7 @@ def open_store(path: Path) -> Store:
             ...
         sensorium_jax.errors.UserError: no store at nowhere; make one with sensorium-jax prepare
     """
+    check_path(path)
     if not path.exists():
         raise UserError(f"no store at {path}; make one with sensorium-jax prepare")
     if not (path / STORE_FILE).exists():

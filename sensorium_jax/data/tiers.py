@@ -88,14 +88,14 @@ def apply_table(store: Store, path: Path) -> Store:
         sensorium_jax.errors.UserError: expected a table of tiers at nowhere.csv, found nothing
     """
     tiers = _read(path)
-    stored = {session.name: session for session in store.sessions}
+    sessions_by_name = {session.name: session for session in store.sessions}
     for name in tiers:
-        if name not in stored:
+        if name not in sessions_by_name:
             raise UserError(
                 f"no session {name!r} in the store at {store.path}, but in {path}; "
-                f"there are: {', '.join(stored)}"
+                f"there are: {', '.join(sessions_by_name)}"
             )
-    sessions = [_assign_tiers(stored[name], tiers[name], path) for name in sorted(tiers)]
+    sessions = [_assign_tiers(sessions_by_name[name], tiers[name], path) for name in sorted(tiers)]
     sessions = [s for s in sessions if (s.trials.tier != protocol.MISSING).any()]
     if not sessions:
         raise UserError(f"expected trials in {path}, found none but {protocol.MISSING!r}")
@@ -171,21 +171,21 @@ def _read(path: Path) -> dict[str, dict[int, str]]:
         )
     tiers: dict[str, dict[int, str]] = defaultdict(dict)
     for line, row in enumerate(rows, start=2):
-        where = f"line {line} of {path}"
+        location = f"line {line} of {path}"
         if not (row["number"] or "").isdigit():
-            raise UserError(f"expected a trial number in {where}, found {row['number']!r}")
+            raise UserError(f"expected a trial number in {location}, found {row['number']!r}")
         number = int(row["number"])
-        _check_tier(row["tier"], where)
+        _check_tier(row["tier"], location)
         if number in tiers[row["session"]]:
-            raise UserError(f"expected every trial once, found {number} again in {where}")
+            raise UserError(f"expected every trial once, found {number} again in {location}")
         tiers[row["session"]][number] = row["tier"]
     return tiers
 
 
-def _check_tier(tier: str, where: str) -> None:
+def _check_tier(tier: str, location: str) -> None:
     tiers = (*protocol.TIERS, protocol.MISSING)
     if tier not in tiers:
-        raise UserError(f"no tier {tier!r} ({where}); {hint(tier, tiers)}")
+        raise UserError(f"no tier {tier!r} ({location}); {hint(tier, tiers)}")
 
 
 def _assign_tiers(session: Session, tiers: dict[int, str], path: Path) -> Session:

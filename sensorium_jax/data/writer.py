@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from sensorium_jax.data.format import (
     TrialTable,
     array_spec,
     read_commands,
-    remedy,
 )
-from sensorium_jax.files import read_json, write_json
+from sensorium_jax.errors import UserError
+from sensorium_jax.files import write_json
 
 ZSTD_LEVEL, LZ4_LEVEL = 3, 1
 
@@ -35,11 +36,54 @@ def finish_store(path: Path) -> list[str]:
         ...     finish_store(Path(folder))
         []
     """
-    files = sorted(path.glob(f"[!.]*/{SESSION_FILE}"))
-    sessions = [file.parent.name for file in files]
+    folders = stored_sessions(path)
+    files = [folder / SESSION_FILE for folder in folders]
+    sessions = [folder.name for folder in folders]
     commands = list(dict.fromkeys(command for file in files for command in read_commands(file)))
     write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions, "commands": commands})
     return sessions
+
+
+def stored_sessions(path: Path) -> list[Path]:
+    """The folders of a store's sessions, of this version of the format."""
+    return [file.parent for file in sorted(path.glob(f"[!.]*/{SESSION_FILE}")) if _is_ours(file)]
+
+
+def _is_ours(file: Path, *, version: int | None = VERSION) -> bool:
+    """Whether a file is the record of a session of ours, of a version (None: of any)."""
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    keys = {"version", "neurons", "trials", "trial_files"}
+    return isinstance(meta, dict) and keys <= meta.keys() and version in (None, meta["version"])
+
+
+def check_store_folder(path: Path) -> None:
+    """Raise ``UserError`` unless a folder is new, empty, or a store with nothing foreign in it.
+
+    Beside sessions a store may hold tables and pages (.csv, .html), which commands of ours write.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"expected a folder for the store at {path}, found a file; name another")
+    for entry in sorted(path.iterdir()) if path.exists() else ():
+        hidden = entry.name.startswith(".") and entry.suffix in (".partial", ".replaced", ".lock")
+        table = entry.suffix in (".csv", ".html") and entry.is_file()
+        session = _is_ours(entry / SESSION_FILE, version=None)
+        damaged = (path / STORE_FILE).exists() and entry.name in _listed(path)
+        if not (hidden or table or session or damaged or entry.name == STORE_FILE):
+            raise UserError(
+                f"expected an empty folder or a store in {path}, found {entry.name}, which no "
+                "conversion wrote: nothing was written; name another --out"
+            )
+
+
+def _listed(path: Path) -> list[str]:
+    """The sessions that ``store.json`` names; none for a damaged one."""
+    try:
+        return list(json.loads((path / STORE_FILE).read_text(encoding="utf-8"))["sessions"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool:
@@ -50,10 +94,7 @@ def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool
         False
     """
     file = store / session / SESSION_FILE
-    if not file.exists():
-        return False
-    meta = read_json(file, advice=remedy(store), keys=("version", "made_from"))
-    return meta["version"] == VERSION and meta["made_from"] == made_from
+    return _is_ours(file) and json.loads(file.read_text())["made_from"] == made_from
 
 
 class SessionWriter:
@@ -82,6 +123,7 @@ class SessionWriter:
     ):
         self._folder = store / name
         self._partial = store / f".{name}.partial"
+        self._replaced = store / f".{name}.replaced"
         self._meta = {"neurons": neurons, "frames": frames, "simulated": simulated}
         self._shapes = {
             "video": (trials, frames, *image),
@@ -96,7 +138,8 @@ class SessionWriter:
         self._pending: list[ts.WriteFutures] = []
 
     def __enter__(self) -> SessionWriter:
-        shutil.rmtree(self._partial, ignore_errors=True)  # of a killed conversion
+        for leftover in (self._partial, self._replaced):  # of a killed conversion
+            shutil.rmtree(leftover, ignore_errors=True)
         self._arrays = {
             name: _create(
                 self._partial / name, dtype=self._dtypes[name], shape=shape, chunk=CHUNK_FRAMES
@@ -137,6 +180,7 @@ class SessionWriter:
             _create(self._partial / name, dtype=str(x.dtype), shape=x.shape).write(x).result()
         self._meta |= {
             "version": VERSION,
+            "stores_zeros": True,  # every chunk has its file: a missing one is damage
             "trial_files": trial_files,
             "made_from": made_from,
             "provenance": {"written_by": f"sensorium_jax {__version__}", **provenance},
@@ -150,9 +194,11 @@ class SessionWriter:
         self._pending = []
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if kind is None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if kind is None:  # the earlier session is there until the new one is, and removed after
+            if self._folder.exists():
+                self._folder.rename(self._replaced)
             self._partial.rename(self._folder)
+            shutil.rmtree(self._replaced, ignore_errors=True)
             return
         for future in self._pending:
             future.exception()
@@ -192,4 +238,5 @@ def _create(
             }
         ],
     }
-    return ts.open(array_spec(path) | {"metadata": metadata}, create=True).result()
+    options = {"metadata": metadata, "store_data_equal_to_fill_value": True}
+    return ts.open(array_spec(path) | options, create=True).result()

@@ -21,8 +21,8 @@ def scores(report: Report):
     figure = make_figure(8, 0.7 + 0.28 * len(rows))
     axes = figure.subplots()
     for y, (tier, family) in enumerate(rows):
-        chosen = report.select(tier, family=family)
-        mice = [s.single_trial for s in chosen]
+        selection = report.select(tier, family=family)
+        mice = [s.single_trial for s in selection]
         axes.plot(mice, [y] * len(mice), "o", ms=4, color=GREY, mec="none", alpha=0.7)
         axes.plot(report.interval(tier, family=family), [y, y], color=COLOUR, lw=3, alpha=0.6)
         axes.plot(report.by_neuron(tier, family=family), y, "o", color=COLOUR)

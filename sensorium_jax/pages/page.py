@@ -48,14 +48,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return Table(tuple(header), tuple(Row(tuple(row)) for row in rows))._repr_html_()
 
 
-def figure(drawn, caption: str) -> str:
+def figure(plot, caption: str) -> str:
     """A matplotlib figure as inline SVG in the page's text colour, with a caption."""
     import matplotlib
 
     style = STYLE.copy()
     style["svg.hashsalt"] = caption  # figures of one page must have different clip path ids
     with matplotlib.rc_context(style), io.StringIO() as file:
-        drawn.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+        plot.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'role="img"', svg, count=1)

@@ -71,21 +71,21 @@ def _curves(logs: list[Path]) -> Iterator[str]:
 def _neurons(trained: Ensemble, report: Report) -> Iterator[str]:
     """Traces of three neurons, and maps of all neurons, scored on the first tier."""
     tier = report.rows()[0][0]
-    chosen = report.select(tier)
+    selection = report.select(tier)
     recordings = trained.recordings
-    sessions = [recordings.session_names.index(s.session) for s in chosen]
-    names = [protocol.short_name(s.session) for s in chosen]
-    values = [s.values() for s in chosen]
+    sessions = [recordings.session_names.index(s.session) for s in selection]
+    names = [protocol.short_name(s.session) for s in selection]
+    values = [s.values() for s in selection]
 
     yield f"<h2>Neurons on {tier}</h2>"
-    example = chosen[0].example
+    example = selection[0].example
     assert example is not None, "scores over all trials of a tier have an example"
     caption = (
         f"Best, median and worst neuron of {names[0]} on the clip {example.clip}: mean over "
         f"{example.repeats} repeats, shaded the responses' standard deviation. Frames before "
         f"{protocol.SKIP_FRAMES} are not scored."
     )
-    yield page.figure(figures.traces(chosen[0]), caption)
+    yield page.figure(figures.traces(selection[0]), caption)
     masks = [recordings.neurons.mask[s] for s in sessions]
     cortex = [
         np.asarray(recordings.neurons.position_um[s][mask, :2])

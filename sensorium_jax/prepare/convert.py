@@ -10,11 +10,18 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.data import format as store_format
-from sensorium_jax.data.writer import SessionWriter
-from sensorium_jax.errors import UserError, is_full_disk
+from sensorium_jax.data.format import Session
+from sensorium_jax.data.writer import (
+    SessionWriter,
+    check_store_folder,
+    finish_store,
+    is_complete,
+    stored_sessions,
+)
+from sensorium_jax.errors import UserError, hint, is_full_disk
+from sensorium_jax.files import check_path, lock, refuse_overlap
 from sensorium_jax.prepare import labels, release
-from sensorium_jax.prepare.raw import RawSession, find_sessions
+from sensorium_jax.prepare.raw import find_sessions, open_sessions
 from sensorium_jax.prepare.recording import OnTrial, Recording, trials
 from sensorium_jax.prepare.survey import Survey
 
@@ -25,9 +32,11 @@ class Options(NamedTuple):
     Attributes:
         response: stored dtype of the responses. "float16" halves their size; the rounding error is
             recorded in the session's provenance.
-        leave_out: trials that are not stored, as "SESSION:NUMBER" with a session's name or a prefix
-            of it. The release's two corrupt trials are never stored (``release.CORRUPT``).
+        leave_out: trials that are not stored, as "SESSION:NUMBER" with a name that
+            ``match_recording`` takes. The release's two corrupt trials are never stored
+            (``release.CORRUPT``).
         command: the user's command, for the provenance.
+        rename: other names of sessions, as "OLD=NEW" with the name of the session or its file.
 
     Examples:
         >>> Options(leave_out=("dynamic29513-3-5:668",)).response
@@ -37,6 +46,21 @@ class Options(NamedTuple):
     response: Literal["float32", "float16"] = "float32"
     leave_out: tuple[str, ...] = ()
     command: str = ""
+    rename: tuple[str, ...] = ()
+
+    def names(self) -> dict[str, str]:
+        """New name of a session by its old one.
+
+        Raises:
+            UserError: an entry that is no OLD=NEW, or a name that cannot be a folder's.
+        """
+        names = {}
+        for entry in self.rename:
+            old, equals, new = entry.rpartition("=")
+            if not (old and equals and new) or new.startswith(".") or set(new) & set("/\\:"):
+                raise UserError(f"expected OLD=NEW to rename a session, got {entry!r}")
+            names[old] = new
+        return names
 
 
 def convert(
@@ -52,7 +76,7 @@ def convert(
     Args:
         raw: a folder of session folders or zips, or one of them.
         out: the store; the sessions that it holds already stay in it.
-        sessions: session names, or prefixes of them; None: all.
+        sessions: names that ``match_recording`` takes; None: all.
         options: see ``Options``.
         on_trial: called with the session, the number of trials converted, and their total.
 
@@ -62,18 +86,87 @@ def convert(
     Raises:
         UserError: there is no recording or no such session, a file is damaged, or the disk is full.
     """
-    paths = find_sessions(raw)
+    names = options.names()
+    recordings = [r for path in find_sessions(raw) for r in open_sessions(path, names=names)]
     if sessions is not None:
-        for prefix in sessions:
-            if not any(p.name.startswith(prefix) for p in paths):
-                names = ", ".join(p.name for p in paths)
-                raise UserError(f"no session {prefix!r} in {raw}; there are: {names}")
-        paths = [p for p in paths if p.name.startswith(tuple(sessions))]
-    _check_options(options, [p.name for p in paths])
+        chosen = {id(match_recording(name, recordings)) for name in sessions}
+        recordings = [r for r in recordings if id(r) in chosen]
+    return convert_all(recordings, out, sources=[raw], options=options, on_trial=on_trial)
+
+
+def convert_all(
+    recordings: Sequence[Recording],
+    out: Path,
+    *,
+    sources: Sequence[Path] = (),
+    options: Options = Options(),  # noqa: B008 - immutable
+    on_trial: OnTrial = lambda session, done, total: None,
+) -> list[str]:
+    """Convert recordings into one store, one process at a time, and declare it complete.
+
+    Args:
+        recordings: the sessions.
+        out: the store: a new folder, an empty one, or a store of ours.
+        sources: what is read, beside the recordings themselves.
+        options: see ``Options``.
+        on_trial: called with the session, the number of trials converted, and their total.
+
+    Returns:
+        The names of the sessions in the store.
+
+    Raises:
+        UserError: the store lies in what is read or holds what no conversion wrote, two recordings
+            have one name, a recording is damaged, or the disk is full.
+    """
+    check_path(out)
+    refuse_overlap(out, [*sources, *(r.source for r in recordings)], option="--out")
+    _check_names(recordings)
+    _check_options(options, recordings)
+    check_store_folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        convert_recording(RawSession(path), out, options=options, on_trial=on_trial)
-    return store_format.finish_store(out)
+    with lock(out / ".convert.lock", wait=True):
+        for recording in recordings:
+            convert_recording(recording, out, options=options, on_trial=on_trial)
+        return finish_store(out)
+
+
+def match_recording(name: str, recordings: Sequence[Recording]) -> Recording:
+    """A recording by its whole name, that without "-Video-...", or the name of its file.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    matches = [r for r in recordings if name in (r.name, r.source.name, r.source.stem)]
+    matches = matches or [r for r in recordings if name in short_names(r.name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        sources = ", ".join(f"{r.name} in {r.source}" for r in matches)
+        raise UserError(f"expected one session {name!r}, found {len(matches)} ({sources})")
+    raise UserError(f"no session {name!r}; {hint(name, [r.name for r in recordings])}")
+
+
+def short_names(session: str) -> tuple[str, str]:
+    """A session's name without "-Video-...", and that without "dynamic" too.
+
+    Examples:
+        >>> short_names("dynamic29515-10-12-Video-9b4f")
+        ('dynamic29515-10-12', '29515-10-12')
+    """
+    return session.partition("-Video-")[0], protocol.short_name(session)
+
+
+def _check_names(recordings: Sequence[Recording]) -> None:
+    """Raise ``UserError`` where two recordings would become one session."""
+    sources: dict[str, Path] = {}
+    for recording in recordings:
+        name, source = recording.name, recording.source
+        if name in sources:
+            raise UserError(
+                f"expected a name of its own for every session, found {name} in {sources[name]} "
+                f"and in {source}; rename one with --rename {source.name}=NAME"
+            )
+        sources[name] = source
 
 
 def convert_recording(
@@ -96,7 +189,9 @@ def convert_recording(
         "response": options.response,
         "left_out": excluded,
     }
-    if store_format.is_complete(out, recording.name, made_from=made_from):
+    if recording.choices:  # how it was read: another choice is converted anew
+        made_from["choices"] = recording.choices
+    if is_complete(out, recording.name, made_from=made_from):
         return
     if not (recording.tiers[recording.numbers] == protocol.TRAIN).any():
         raise UserError(
@@ -138,7 +233,7 @@ class _Conversion(NamedTuple):
         numbers = [n for n in recording.numbers.tolist() if n not in self.excluded]
         released = {f"released/{name}": x for name, x in recording.released().items()}
         survey = Survey(recording, _stored_clips(self.out, exclude=recording.name))
-        rounding = _Rounding()
+        rounding, levels = _Rounding(), _Levels()
         with SessionWriter(
             self.out,
             recording.name,
@@ -158,9 +253,11 @@ class _Conversion(NamedTuple):
                     rate = recording.read_rate(item.number, len(item.trial.video))
                 if self.options.response == "float16":
                     rounding.add(item.trial.response, source=f"{recording.source}, {item.number}")
+                levels.add(item.trial.video)
                 writer.write(row, item.trial, rate=rate)
                 survey.add(item)
                 self.on_trial(recording.name, row + 1, len(numbers))
+            levels.check(recording.source)
             writer.finish(
                 survey.table(),
                 {
@@ -178,7 +275,26 @@ class _Conversion(NamedTuple):
                     "left_out": self.excluded,
                     "float16_error": rounding.report(),
                     "sha256": survey.sha256,
+                    "notes": recording.notes(),
                 },
+            )
+
+
+class _Levels:
+    """Lowest and highest number of a session's films."""
+
+    def __init__(self):
+        self._low, self._high = np.inf, -np.inf
+
+    def add(self, video: np.ndarray) -> None:
+        self._low, self._high = min(self._low, video.min()), max(self._high, video.max())
+
+    def check(self, source: Path) -> None:
+        """Raise ``UserError`` unless these are grey levels 0 to 255: models are made for those."""
+        if self._low < 0 or self._high > 255 or self._high <= 1:
+            raise UserError(
+                f"expected grey levels 0 to 255 in the films of {source}, found {self._low:g} to "
+                f"{self._high:g}; scale them (NWB: --grey-levels LOW:HIGH)"
             )
 
 
@@ -211,10 +327,10 @@ class _Rounding:
 def _stored_clips(store: Path, *, exclude: str) -> labels.Clips:
     """The clips of all sessions of the store but one: clip ids are shared between mice."""
     clips = labels.Clips()
-    for file in sorted(store.glob(f"[!.]*/{store_format.SESSION_FILE}")):
-        if file.parent.name == exclude:
+    for folder in stored_sessions(store):
+        if folder.name == exclude:
             continue
-        session = store_format.Session(file.parent)
+        session = Session(folder)
         for clip, stills in zip(session.trials.clip, session.load("stills"), strict=True):
             clips.add(str(clip), stills)
     return clips
@@ -235,23 +351,20 @@ def _excluded_trials(recording: Recording, options: Options) -> list[int]:
     excluded = set() if corrupt is None else {corrupt}
     for entry in options.leave_out:
         session, _, number = entry.rpartition(":")
-        if recording.name.startswith(session):
+        names = recording.name, recording.source.name, recording.source.stem
+        if session in (*names, *short_names(recording.name)):
             excluded.add(int(number))
     return sorted(excluded & set(recording.numbers.tolist()))
 
 
-def _check_options(options: Options, names: Sequence[str]) -> None:
+def _check_options(options: Options, recordings: Sequence[Recording]) -> None:
     """Raise ``UserError`` for an option that is not valid for these sessions."""
     if options.response not in ("float32", "float16"):
         raise UserError(f"expected responses as float32 or float16, got {options.response!r}")
     for entry in options.leave_out:
         session, _, number = entry.rpartition(":")
-        if not session or not number.isdigit():
+        if not session or not (number.isascii() and number.isdecimal()):
             raise UserError(
                 f"expected SESSION:NUMBER to leave out, as in dynamic29513-3-5:668, got {entry!r}"
             )
-        if not any(name.startswith(session) for name in names):
-            raise UserError(
-                f"no session {session!r} to leave trial {number} out of; there are: "
-                f"{', '.join(names)}"
-            )
+        match_recording(session, recordings)

@@ -278,12 +278,13 @@ def _added_by_macos(info: zipfile.ZipInfo) -> bool:
     return "__MACOSX" in parts or parts[-1] == ".DS_Store"
 
 
-def _check_space(folder: Path, needed: int, what: str) -> None:
+def _check_space(folder: Path, size: int, content: str) -> None:
+    """Raise ``UserError`` unless there are ``size`` bytes free in a folder."""
     free = shutil.disk_usage(folder).free
-    if free < needed:
+    if free < size:
         raise UserError(
-            f"expected {needed / 1e9:.1f} GB free in {folder} for {what}, found {free / 1e9:.1f}; "
-            f"free some, and {SAME_COMMAND}"
+            f"expected {size / 1e9:.1f} GB free in {folder} for {content}, found "
+            f"{free / 1e9:.1f}; free some, and {SAME_COMMAND}"
         )
 
 

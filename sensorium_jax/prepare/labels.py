@@ -97,9 +97,9 @@ def stills(video: np.ndarray) -> np.ndarray:
     else:
         frames = min(len(video), STILLS_UP_TO_FRAME)
         indices = ((np.arange(STILLS) + 0.5) * frames / STILLS).astype(int)
-    chosen = np.zeros((STILLS, *video.shape[1:]), np.uint8)
-    chosen[: len(indices)] = np.clip(np.rint(video[indices]), 0, 255)
-    return chosen
+    images = np.zeros((STILLS, *video.shape[1:]), np.uint8)
+    images[: len(indices)] = np.clip(np.rint(video[indices]), 0, 255)
+    return images
 
 
 class Clips:

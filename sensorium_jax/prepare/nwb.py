@@ -2,7 +2,8 @@
 
 The file must hold
 
-    an ImageSeries [frames H W] or [frames H W colours]   the film, grey levels 0 to 255
+    an ImageSeries [frames H W] or [frames H W colours]   the film, grey levels 0 to 255,
+      or an IndexSeries that shows images of a template
     a RoiResponseSeries [time ROIs]                       the responses
     the table ``trials``: start_time, stop_time, tier     see ``protocol.TIERS``
     TimeSeries [time], or [time 2] for the gaze           pupil size, running speed, pupil centre
@@ -16,6 +17,7 @@ all at the origin.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,17 +26,19 @@ import numpy as np
 from sensorium_jax import protocol
 from sensorium_jax.data.format import Trial
 from sensorium_jax.errors import UserError, hint
+from sensorium_jax.prepare.nwb_film import Film, check_span, path_of, read_times
 from sensorium_jax.prepare.recording import RawTrial
-from sensorium_jax.prepare.screen import average_areas
 
-ASPECT_TOLERANCE = 0.02  # of width over height
 NEEDS = "reading NWB needs pynwb; install it with: pip install 'sensorium_jax[nwb]'"
+
+_BEHAVIOR = "pupil_size", "running_speed", "pupil_center"
 
 
 class Names(NamedTuple):
     """Names of the objects of the file to read.
 
-    ``stimulus`` and ``response`` None: the only object of its kind; behaviour None: zeros.
+    ``stimulus`` and ``response`` None: the only object of its kind; behaviour None: zeros. A name
+    is an object's own, or its path in the file, such as "ophys/Fluorescence/traces".
 
     Examples:
         >>> Names(pupil_size="pupil_diameter").tier
@@ -47,6 +51,8 @@ class Names(NamedTuple):
     running_speed: str | None = None
     pupil_center: str | None = None
     tier: str = "tier"  # column of the trial table
+    grey_levels: str | None = None  # "LOW:HIGH", the film's numbers that are black and white
+    resample: bool = False  # put a film of another rate on 30 Hz
 
 
 class NwbSession:
@@ -54,13 +60,30 @@ class NwbSession:
 
     simulated = False
 
-    def __init__(self, path: Path, names: Names = Names()):  # noqa: B008 - immutable
-        self.source, self.name = path, path.stem
+    def __init__(
+        self,
+        path: Path,
+        names: Names = Names(),  # noqa: B008 - immutable
+        *,
+        renamed: Mapping[str, str] | None = None,
+    ):
+        """Open a file; ``renamed`` has other names of sessions, by that of their file."""
+        renamed = renamed or {}
+        keys = str(path), path.name, path.stem
+        self.source, self.name = path, next((renamed[k] for k in keys if k in renamed), path.stem)
         self._file = _open(path)
-        self._film = self._find("ImageSeries", names.stimulus, "stimulus")
+        film = self._find("film", names.stimulus, "stimulus")
+        self._film = Film(film, path, grey_levels=names.grey_levels, resample=names.resample)
         self._response = self._find("RoiResponseSeries", names.response, "response")
-        behavior = (names.pupil_size, names.running_speed, names.pupil_center)
-        self._behavior = [self._find("TimeSeries", n, "behaviour") if n else None for n in behavior]
+        self._behavior = [
+            self._find("TimeSeries", name, option) if name else None
+            for option, name in (
+                ("pupil-size", names.pupil_size),
+                ("running-speed", names.running_speed),
+                ("pupil-center", names.pupil_center),
+            )
+        ]
+        self._clocks = {id(x): read_times(x, path) for x in (self._response, *self._behavior) if x}
         self._check_shapes()
         self._start, self._stop, self.tiers = self._trials(names.tier)
         self.numbers = np.flatnonzero(self.tiers != protocol.MISSING)
@@ -68,6 +91,12 @@ class NwbSession:
         self.position_um = self._positions()
         lengths = (self._stop - self._start)[self.numbers] * protocol.FRAME_RATE_HZ
         self.frames = int(np.floor(lengths.max(initial=0) + 1e-6))
+        series = (self._film.series, self._response, *self._behavior)
+        self.choices = {
+            option: path_of(x) if x else ""
+            for option, x in zip(("stimulus", "response", *_BEHAVIOR), series, strict=True)
+        }
+        self.choices |= {"tier": names.tier, "grey_levels": names.grey_levels or ""}
 
     def read(self, number: int) -> RawTrial:
         """One trial, by its row of the trial table.
@@ -83,14 +112,16 @@ class NwbSession:
         if not frames:
             raise UserError(f"expected frames in {label}, found {seconds:g} s; correct its times")
         size, speed, gaze = (
-            np.zeros((frames, 1 + (i == 2))) if series is None else _sample(series, times, label)
+            np.zeros((frames, 1 + (i == 2)))
+            if series is None
+            else self._sample(series, times, label)
             for i, series in enumerate(self._behavior)
         )
         trial = Trial(
-            video=_images(self._film, times, label),
+            video=self._film.images(times, label),
             behavior=np.concatenate([size, speed], axis=1),
             pupil_center=gaze,
-            response=_sample(self._response, times, label),
+            response=self._sample(self._response, times, label),
         )
         for name, x in trial._asdict().items():
             if not np.isfinite(x).all():
@@ -113,7 +144,7 @@ class NwbSession:
         """Recorded dtype of every field."""
         behavior = {str(s.data.dtype) for s in self._behavior if s is not None}
         return {
-            "video": str(self._film.data.dtype),
+            "video": self._film.dtype,
             "response": str(self._response.data.dtype),
             "behavior": "/".join(sorted(behavior)) or "none",
             "pupil_center": "/".join(sorted(behavior)) or "none",
@@ -121,7 +152,7 @@ class NwbSession:
 
     def notes(self) -> list[str]:
         """Remarks on what the file lacks, and what is used instead."""
-        notes = []
+        notes = self._film.notes()
         for series, what in zip(
             self._behavior, ("pupil size", "running speed", "pupil centre"), strict=True
         ):
@@ -131,45 +162,56 @@ class NwbSession:
             notes.append("no places of the ROIs: all at the origin")
         return notes
 
-    def _find(self, kind: str, name: str | None, what: str) -> Any:
-        """The series of a kind by name; None: the only series of that kind."""
-        import pynwb
-
-        kinds = {
-            "ImageSeries": pynwb.image.ImageSeries,
-            "RoiResponseSeries": pynwb.ophys.RoiResponseSeries,
-            "TimeSeries": pynwb.TimeSeries,
-        }
-        series = {o.name: o for o in self._file.objects.values() if isinstance(o, kinds[kind])}
-        if name is None and len(series) == 1:
-            return next(iter(series.values()))
-        names = ", ".join(sorted(series)) or "none"
+    def _find(self, kind: str, name: str | None, option: str) -> Any:
+        """The series of a kind by name or path; None: the only series of that kind."""
+        series = {path_of(x): x for x in self._series(kind)}
+        matches = series
+        if name is not None:
+            ends = {path: x for path, x in series.items() if path.rpartition("/")[2] == name}
+            matches = {name: series[name]} if name in series else ends
+        if len(matches) == 1:
+            return next(iter(matches.values()))
+        paths = ", ".join(sorted(matches or series)) or "none"
+        if matches:
+            raise UserError(
+                f"expected one {kind} in {self.source}, found {len(matches)} ({paths}); name one "
+                f"by that path with --{option}"
+            )
         if name is None:
             raise UserError(
-                f"expected one {kind} in {self.source}, found {len(series)} ({names}); "
-                + (f"name one with --{what}" if series else "it cannot be converted without")
+                f"expected one {kind} in {self.source}, found none; it cannot be converted without"
             )
-        if name not in series:
-            raise UserError(f"no {kind} {name!r} in {self.source}; {hint(name, series)}")
-        return series[name]
+        raise UserError(f"no {kind} {name!r} in {self.source}; {hint(name, series)}")
+
+    def _series(self, kind: str) -> list[Any]:
+        """All series of a kind; a film is an IndexSeries, or an ImageSeries that none indexes."""
+        import pynwb
+
+        objects = list(self._file.objects.values())
+        if kind == "RoiResponseSeries":
+            return [x for x in objects if isinstance(x, pynwb.ophys.RoiResponseSeries)]
+        if kind == "TimeSeries":
+            return [x for x in objects if isinstance(x, pynwb.TimeSeries)]
+        shown = [x for x in objects if isinstance(x, pynwb.image.IndexSeries)]
+        templates = {id(x.indexed_timeseries) for x in shown}
+        films = [x for x in objects if isinstance(x, pynwb.image.ImageSeries)]
+        return shown + [x for x in films if id(x) not in templates]
+
+    def _sample(self, series: Any, times: np.ndarray, trial: str) -> np.ndarray:
+        """A series at times [T] in seconds, interpolated linearly: [T values]."""
+        sampled = self._clocks[id(series)]
+        check_span(sampled, times, name=series.name, trial=trial)
+        right = np.clip(np.searchsorted(sampled, times), 1, len(sampled) - 1)
+        first, last = int(right[0]) - 1, int(right[-1]) + 1
+        samples = np.asarray(series.data[first:last], float).reshape(last - first, -1)
+        left = right - 1
+        share = np.clip((times - sampled[left]) / (sampled[right] - sampled[left]), 0, 1)[:, None]
+        return (1 - share) * samples[left - first] + share * samples[right - first]
 
     def _check_shapes(self) -> None:
-        film, response = self._film, self._response
-        if film.external_file is not None:
-            raise UserError(
-                f"expected the images of {film.name} in {self.source}, found them in external "
-                "files; write them into the NWB file"
-            )
-        height, width = film.data.shape[1:3]
-        aspect = protocol.WIDTH / protocol.HEIGHT
-        error = abs(width / height / aspect - 1)
-        if height < protocol.HEIGHT or width < protocol.WIDTH or error > ASPECT_TOLERANCE:
-            raise UserError(
-                f"expected images of {protocol.HEIGHT} x {protocol.WIDTH} or more, at 9 : 16, in "
-                f"{film.name} of {self.source}, found {height} x {width}; crop or scale them"
-            )
-        rois = len(self._roi_rows())
-        if response.data.ndim != 2 or response.data.shape[1] != rois:
+        response, rois = self._response, len(self._roi_rows())
+        one = rois == 1 and response.data.ndim == 1  # as the schema allows
+        if not one and (response.data.ndim != 2 or response.data.shape[1] != rois):
             raise UserError(
                 f"expected responses [time ROIs] for {rois} ROIs in {response.name} of "
                 f"{self.source}, found {response.data.shape}; transpose them"
@@ -199,6 +241,14 @@ class NwbSession:
                 f"trials of {self.source}, found {', '.join(sorted(unknown))}; rename them"
             )
         start, stop = (np.asarray(table[name][:], float) for name in ("start_time", "stop_time"))
+        wrong = (tiers != protocol.MISSING) & ~(stop > start)  # NaN is not greater
+        if wrong.any():
+            number = int(wrong.argmax())
+            raise UserError(
+                f"expected a stop_time after the start_time of trial {number} in the trials of "
+                f"{self.source}, found {start[number]:g} to {stop[number]:g} s; correct it, or "
+                f"give it the tier {protocol.MISSING!r}"
+            )
         return start, stop, tiers
 
     def _rois(self) -> Any:
@@ -234,51 +284,6 @@ def _open(path: Path) -> Any:
         raise UserError(
             f"expected an NWB file at {path}, it cannot be read ({str(error).splitlines()[0]})"
         ) from None
-
-
-def _times(series: Any) -> np.ndarray:
-    """Time of every sample, in seconds."""
-    if series.timestamps is not None:
-        return np.asarray(series.timestamps[:], float)
-    return (series.starting_time or 0.0) + np.arange(len(series.data)) / series.rate
-
-
-def _check_span(sampled: np.ndarray, times: np.ndarray, *, name: str, trial: str) -> None:
-    """Raise ``UserError`` unless a series, sampled at times in seconds, covers a trial's times."""
-    step = np.median(np.diff(sampled[:100])) if len(sampled) > 1 else 0
-    if times[0] < sampled[0] - 1e-6 or times[-1] > sampled[-1] + step:
-        raise UserError(
-            f"expected {name} to last from {times[0]:.2f} to {times[-1]:.2f} s for {trial}, found "
-            f"{sampled[0]:.2f} to {sampled[-1]:.2f} s; give that trial the tier "
-            f"{protocol.MISSING!r}"
-        )
-
-
-def _images(series: Any, times: np.ndarray, trial: str) -> np.ndarray:
-    """The images on the screen at times [T] in seconds: [T 36 64]."""
-    sampled = _times(series)
-    _check_span(sampled, times, name=series.name, trial=trial)
-    index = np.searchsorted(sampled, times + 1e-6, side="right") - 1
-    first = max(int(index[0]), 0)
-    images = np.asarray(series.data[first : int(index[-1]) + 1], np.float32)
-    if images.ndim == 4:
-        images = images.mean(-1)
-    shape = protocol.HEIGHT, protocol.WIDTH
-    if images.shape[1:] != shape:
-        images = np.rint(average_areas(images, shape))
-    return images[np.maximum(index, 0) - first]
-
-
-def _sample(series: Any, times: np.ndarray, trial: str) -> np.ndarray:
-    """A series at times [T] in seconds, interpolated linearly: [T values]."""
-    sampled = _times(series)
-    _check_span(sampled, times, name=series.name, trial=trial)
-    right = np.clip(np.searchsorted(sampled, times), 1, len(sampled) - 1)
-    first, last = int(right[0]) - 1, int(right[-1]) + 1
-    samples = np.asarray(series.data[first:last], float).reshape(last - first, -1)
-    left = right - 1
-    share = np.clip((times - sampled[left]) / (sampled[right] - sampled[left]), 0, 1)[:, None]
-    return (1 - share) * samples[left - first] + share * samples[right - first]
 
 
 def _to_stored_dtype(x: np.ndarray) -> np.ndarray:

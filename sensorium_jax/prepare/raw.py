@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import threading
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,28 @@ FOLDERS = {
     "response": "responses",
 }
 TIERS_FILE = "meta/trials/tiers.npy"
+# What Python raises for damaged zips, and for headers of .npy files, which are Python literals.
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    RuntimeError,  # encrypted
+    NotImplementedError,  # of an unknown method
+    ValueError,
+)
+HEADER_ERRORS = (
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
 MOST_BYTES = 2**30  # of one file; the largest files of the release have 27 MB
 _FETCH = "fetch that session again"
 _FETCH_OR_LEAVE_OUT = "fetch that session again, or leave the trial out (--leave-out)"
@@ -42,18 +66,21 @@ _FETCH_OR_LEAVE_OUT = "fetch that session again, or leave the trial out (--leave
 class RawSession:
     """One session in the raw layout: a folder, or the zip of one."""
 
-    def __init__(self, path: Path):
-        self._files = _Zip(path) if path.suffix == ".zip" else _Folder(path)
-        self.source, self.name = path, self._files.name
+    def __init__(self, path: Path, *, root: str | None = None, name: str | None = None):
+        """Open a session; ``root`` is its folder in a zip of several, ``name`` another name."""
+        self._files = _Zip(path, root) if is_zip(path) else _Folder(path)
+        self.source, self.name = path, name or self._files.name
         self.tiers = self._strings(TIERS_FILE)
-        self.unit_ids = self._load("meta/neurons/unit_ids.npy").astype(np.int64)
-        self._check_units()
-        name = "meta/neurons/cell_motor_coordinates.npy"
-        self.position_um = self._load_shape(name, (len(self.unit_ids), 3), _FETCH)
+        self.unit_ids = self._read_unit_ids()
+        self.position_um = self._read_positions()
         self.numbers = np.flatnonzero(self.tiers != protocol.MISSING)
         self._check_files()
         name = self._file_name("behavior", self.numbers[0])
         self.frames = self._load(name).shape[-1]
+        pupil = self._load(self._file_name("pupil_center", self.numbers[0]))
+        self.tracks_pupil = bool((np.isfinite(pupil) & (pupil != 0)).any())
+
+    choices: dict[str, str] = {}  # the raw layout leaves none
 
     @property
     def simulated(self) -> bool:
@@ -76,15 +103,24 @@ class RawSession:
             array = _parse(data, self._path(name))
             x = self._check_shape(array, shape, name, _FETCH_OR_LEAVE_OUT)
             raw[field] = np.moveaxis(x, -1, 0)
+        if not self.tracks_pupil:
+            raw["pupil_center"] = self._untracked(raw["pupil_center"], number)
         labelled = bool(raw["response"].any())
         frames = min(
             self._valid_frames(x, self._file_name(field, number))
             for field, x in raw.items()
             if labelled or field != "response"  # withheld responses are 0 past the trial's end
         )
-        fields: dict[str, np.ndarray] = {
-            field: np.ascontiguousarray(x[:frames], np.float32) for field, x in raw.items()
-        }
+        fields: dict[str, np.ndarray] = {}
+        for field, x in raw.items():
+            with np.errstate(over="ignore"):
+                fields[field] = np.ascontiguousarray(x[:frames], np.float32)
+            if not np.isfinite(fields[field]).all():
+                raise UserError(
+                    f"expected numbers within float32's range of 3.4e38 in "
+                    f"{self._path(self._file_name(field, number))}, found larger ones; "
+                    f"{_FETCH_OR_LEAVE_OUT}"
+                )
         if _grey_levels(fields["video"]):
             fields["video"] = fields["video"].astype(np.uint8)
         return RawTrial(Trial(**fields), labelled, digest.hexdigest())
@@ -109,7 +145,7 @@ class RawSession:
             for moment in ("mean", "std"):
                 name = f"meta/statistics/{FOLDERS[field]}/all/{moment}.npy"
                 x = np.moveaxis(self._load_shape(name, shape, _FETCH), -1, 0).astype(np.float32)
-                if moment == "std" and not (x > 0).any():
+                if moment == "std" and field in ("video", "response") and not (x > 0).any():
                     raise UserError(
                         f"expected standard deviations above zero in {self._path(name)}, found "
                         f"none; {_FETCH}"
@@ -132,17 +168,49 @@ class RawSession:
         }
         return {field: (*shape, self.frames) for field, shape in shapes.items()}
 
-    def _check_units(self) -> None:
-        path = self._path("meta/neurons/unit_ids.npy")
-        if self.unit_ids.ndim != 1 or not len(self.unit_ids):
-            shape = self.unit_ids.shape
-            raise UserError(f"expected unit ids [neurons] in {path}, found {shape}; {_FETCH}")
-        if len(np.unique(self.unit_ids)) < len(self.unit_ids):
-            ids, counts = np.unique(self.unit_ids, return_counts=True)
+    def notes(self) -> list[str]:
+        """What is unusual about the session, for people."""
+        return [] if self.tracks_pupil else ["the pupil was not tracked: its centre is stored as 0"]
+
+    def _untracked(self, pupil_center: np.ndarray, number: int) -> np.ndarray:
+        """Zeros [T 2] for a pupil that no trial has; NaN past the trial's end stay."""
+        if (np.isfinite(pupil_center) & (pupil_center != 0)).any():
             raise UserError(
-                f"expected every unit id once in {path}, found {ids[counts > 1][0]} "
+                f"expected no pupil in {self._path(self._file_name('pupil_center', number))}, "
+                "since the first trial has none, found numbers; leave the trials without a pupil "
+                "out (--leave-out)"
+            )
+        return np.zeros_like(pupil_center)
+
+    def _read_unit_ids(self) -> np.ndarray:
+        name = "meta/neurons/unit_ids.npy"
+        ids, where = self._load(name), self._path(name)
+        if ids.ndim != 1 or not len(ids):
+            raise UserError(f"expected unit ids [neurons] in {where}, found {ids.shape}; {_FETCH}")
+        if ids.dtype.kind not in "fiu" or not (np.isfinite(ids) & (ids == np.rint(ids))).all():
+            raise UserError(
+                f"expected whole numbers as unit ids in {where}, found others; {_FETCH}"
+            )
+        ids = ids.astype(np.int64)
+        if len(np.unique(ids)) < len(ids):
+            values, counts = np.unique(ids, return_counts=True)
+            raise UserError(
+                f"expected every unit id once in {where}, found {values[counts > 1][0]} "
                 f"{counts.max()} times; {_FETCH}"
             )
+        return ids
+
+    def _read_positions(self) -> np.ndarray:
+        name = "meta/neurons/cell_motor_coordinates.npy"
+        positions = self._load_shape(name, (len(self.unit_ids), 3), _FETCH)
+        bad = np.flatnonzero(~np.isfinite(positions).all(1))
+        if len(bad):
+            raise UserError(
+                f"expected a place of every neuron in {self._path(name)}, found NaN or infinity "
+                f"for {len(bad)} of {len(positions)} (the first is unit {self.unit_ids[bad[0]]}); "
+                "give them a place, or remove those neurons"
+            )
+        return positions
 
     def _check_files(self) -> None:
         """Check that all tiers exist, and that the files are those of the trials, in all fields."""
@@ -238,13 +306,12 @@ def find_sessions(raw: Path) -> list[Path]:
             ...
         sensorium_jax.errors.UserError: expected a folder of recordings at nowhere, found ...
     """
-    if raw.suffix == ".zip" and raw.is_file() or (raw / TIERS_FILE).exists():
+    if is_zip(raw) or (raw / TIERS_FILE).exists():
         return [raw]
     if not raw.is_dir():
         raise UserError(f"expected a folder of recordings at {raw}, found nothing; see --help")
-    folders = {p.parents[2].name: p.parents[2] for p in raw.glob(f"*/{TIERS_FILE}")}
-    zips = {p.stem: p for p in raw.glob("*.zip")}
-    sessions = zips | folders
+    zips = {p.stem: p for p in raw.iterdir() if is_zip(p) and not p.name.startswith(".")}
+    sessions = zips | _session_folders(raw)
     if not sessions:
         raise UserError(
             f"expected session folders (with {TIERS_FILE}) or their zips in {raw}, found none; "
@@ -253,11 +320,46 @@ def find_sessions(raw: Path) -> list[Path]:
     return [sessions[name] for name in sorted(sessions)]
 
 
+def _session_folders(raw: Path) -> dict[str, Path]:
+    """Session folders in a folder, or in the only level of folders below it."""
+    for pattern in (f"*/{TIERS_FILE}", f"*/*/{TIERS_FILE}"):
+        if found := sorted(raw.glob(pattern)):
+            return {file.parents[2].name: file.parents[2] for file in found}
+    return {}
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a path is a zip by its name."""
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def open_sessions(path: Path, *, names: Mapping[str, str] | None = None) -> list[RawSession]:
+    """The sessions of a folder or zip: one, or as many as a zip holds.
+
+    Args:
+        path: one of ``find_sessions``.
+        names: other names of sessions, by the name of the file or folder, or of the session.
+
+    Raises:
+        UserError: a session is damaged.
+    """
+    names = names or {}
+    roots = zip_roots(path) if is_zip(path) else [None]
+    alone = len(roots) == 1
+    sessions = []
+    for root in roots:
+        session = RawSession(path, root=root)
+        keys = [session.name, *([path.name, path.stem, str(path)] if alone else [])]
+        session.name = next((names[key] for key in keys if key in names), session.name)
+        sessions.append(session)
+    return sessions
+
+
 class _Folder:
     """Files of a session folder."""
 
     def __init__(self, path: Path):
-        self._path, self.name = path, path.absolute().name
+        self._path, self.name = path, path.resolve().name
 
     def has(self, name: str) -> bool:
         return (self._path / name).exists()
@@ -281,21 +383,15 @@ class _Folder:
 class _Zip:
     """Files of a zipped session folder, as the release is published."""
 
-    def __init__(self, path: Path):
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(
-                f"expected a zip at {path}, which is damaged ({error}); {_FETCH}"
-            ) from None
-        self._path = path
-        names = [n for n in self._zip.namelist() if not n.startswith("__MACOSX")]
-        roots = [n.removesuffix(TIERS_FILE) for n in names if n.endswith(TIERS_FILE)]
-        if len(roots) != 1:
+    def __init__(self, path: Path, root: str | None = None):
+        roots = zip_roots(path)
+        if root is None and len(roots) != 1:
             raise UserError(
                 f"expected one session (with {TIERS_FILE}) in {path}, found {len(roots)}; {_FETCH}"
             )
-        self._root = roots[0]
+        self._path, self._zip = path, _open_zip(path)
+        self._root = roots[0] if root is None else root
+        names = self._zip.namelist()
         self._names = {n.removeprefix(self._root) for n in names if n.startswith(self._root)}
         self.name = Path(self._root).name or path.stem
 
@@ -317,15 +413,36 @@ class _Zip:
             )
         try:
             return self._zip.read(self._root + name)
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:
+        except ZIP_ERRORS as error:
             raise UserError(
                 f"expected {self._path / name}, which is damaged ({error}); {_FETCH}"
             ) from None
 
 
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise UserError(f"expected a zip at {path}, which is damaged ({error}); {_FETCH}") from None
+
+
+def zip_roots(path: Path) -> list[str]:
+    """The folders of a zip that hold a session, each as the beginning of its files' names.
+
+    Raises:
+        UserError: the zip is damaged, or holds no session.
+    """
+    with _open_zip(path) as archive:
+        names = [n for n in archive.namelist() if not n.startswith("__MACOSX")]
+    roots = [n.removesuffix(TIERS_FILE) for n in names if n.endswith(TIERS_FILE)]
+    if not roots:
+        raise UserError(f"expected a session (with {TIERS_FILE}) in {path}, found none; {_FETCH}")
+    return sorted(roots)
+
+
 def _numbers(names: Iterable[str]) -> set[int]:
     stems = (name.removesuffix(".npy") for name in names if name.endswith(".npy"))
-    return {int(stem) for stem in stems if stem.isdigit()}
+    return {int(stem) for stem in stems if stem.isascii() and stem.isdecimal()}
 
 
 # Headers are Python literals, and CPython 3.11 sometimes fails (SystemError: "AST constructor
@@ -349,7 +466,7 @@ def _parse(data: bytes, path: str) -> np.ndarray:
         size = int(np.prod(shape, dtype=np.int64))
         x = np.frombuffer(data, dtype, count=size, offset=file.tell())
         return x.reshape(shape, order="F" if fortran else "C")
-    except (ValueError, EOFError, KeyError) as error:
+    except HEADER_ERRORS as error:
         raise UserError(
             f"expected a NumPy array in {path}, which is damaged ({error}); {_FETCH}"
         ) from None

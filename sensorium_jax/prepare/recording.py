@@ -41,6 +41,7 @@ class Recording(Protocol):
     unit_ids: np.ndarray  # [N]
     position_um: np.ndarray  # [N 3]
     frames: int  # of the longest trial, padding included
+    choices: dict[str, str]  # what was chosen among what the source holds, by option
 
     @property
     def simulated(self) -> bool:
@@ -61,6 +62,10 @@ class Recording(Protocol):
 
     def types(self) -> dict[str, str]:
         """Dtype on disk of every field of ``Trial``."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What is assumed or unusual, for people."""
         ...
 
 

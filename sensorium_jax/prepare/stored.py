@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.data.format import Session, Trial, remedy
-from sensorium_jax.errors import UserError
+from sensorium_jax.data.format import Session, Trial
 from sensorium_jax.prepare.recording import RawTrial
 
 
 class StoredSession:
     """A session of a store, as a ``recording.Recording``."""
+
+    choices: dict[str, str] = {}  # those of the conversion are in its record
 
     def __init__(self, session: Session):
         self.session = session
@@ -27,14 +28,7 @@ class StoredSession:
     def read(self, number: int) -> RawTrial:
         """One trial, by file number; ``UserError`` if its checksums are wrong."""
         row = self._row[number]
-        try:
-            trial = self.session.read(row, 0, int(self.session.trials.frames[row]))
-        except (ValueError, OSError) as error:  # tensorstore
-            raise UserError(
-                f"expected trial {number} in {self.source}, which is damaged "
-                f"({str(error).splitlines()[0][:200]}); remove that folder, then "
-                f"{remedy(self.source.parent)}"
-            ) from None
+        trial = self.session.read(row, 0, int(self.session.trials.frames[row]))
         labelled = bool(self.session.trials.labelled[row])
         return RawTrial(trial, labelled, self.session.provenance["sha256"][row])
 
@@ -48,6 +42,10 @@ class StoredSession:
             return {}
         names = [f"{field}_{m}" for field in Trial._fields for m in ("mean", "std")]
         return {name: self.session.load(f"released/{name}") for name in names}
+
+    def notes(self) -> list[str]:
+        """What was noted when the session was converted."""
+        return list(self.session.provenance.get("notes", []))
 
     def types(self) -> dict[str, str]:
         """Stored dtype of every field."""

@@ -33,8 +33,17 @@ class Survey:
                 self.moments[field].add(x)
 
     def table(self) -> TrialTable:
-        """The table of the trials added, in the order in which they were added."""
-        return TrialTable(*(np.array(column) for column in zip(*self._rows, strict=True)))
+        """The table of the trials added, in the order in which they were added.
+
+        Responses are withheld where all trials of a test tier are zeros; a single silent trial is
+        not withheld, and neither is any of the train and oracle tiers.
+        """
+        table = TrialTable(*(np.array(column) for column in zip(*self._rows, strict=True)))
+        labelled = np.ones(len(table.tier), bool)
+        for tier in protocol.TEST_TIERS:
+            rows = table.tier == tier
+            labelled[rows] = table.labelled[rows].any()
+        return table._replace(labelled=labelled)
 
     def stills(self) -> np.ndarray:
         """The stills of all trials: uint8 [trials 16 H W]."""

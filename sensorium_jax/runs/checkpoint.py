@@ -74,9 +74,9 @@ class Checkpoints:
                 shutil.rmtree(unfinished, ignore_errors=True)
             raise self._no_space() from error
 
-    def _check_space(self, needed: int) -> None:
+    def _check_space(self, required: int) -> None:
         """Check before saving: when orbax runs out of space, it prints its threads' errors too."""
-        if shutil.disk_usage(self._folder).free < needed:
+        if shutil.disk_usage(self._folder).free < required:
             raise self._no_space()
 
     def _no_space(self) -> UserError:

@@ -62,7 +62,7 @@ class Ensemble:
             trials=min(run.experiment.evaluation_trials for run in self.runs),
         )
 
-    def evaluate_all(self, *, on_progress: OnProgress = lambda what, done, total: None) -> Report:
+    def evaluate_all(self, *, on_progress: OnProgress = lambda label, done, total: None) -> Report:
         """Score on every evaluation tier that has public responses."""
         return evaluate_tiers(self.evaluate, self.params, self.recordings, on_progress=on_progress)
 
@@ -132,7 +132,7 @@ def member_workdirs(workdir: Path, experiment: Experiment) -> list[Path]:
 
 
 def _members(workdir: Path) -> Sequence[Path]:
-    """The workdirs or folders of weights that a workdir stands for."""
+    """The workdirs of an ensemble's members, or the workdir or folder of weights itself."""
     if (workdir / CONFIG).exists() and not (workdir / RECORD).exists():
         return [workdir]
     experiment, _ = read_record(workdir)
@@ -164,13 +164,13 @@ def _open_cached(
 def _check_same(run: Run, folder: Path, first: Run, first_folder: Path) -> None:
     """Raise ``UserError`` unless two runs can be averaged."""
     a, b = run.recordings, first.recordings
-    for what, found, expected in (
+    for label, value, reference in (
         ("sessions", a.session_names, b.session_names),
         ("neurons (digests of their ids)", a.neuron_digests, b.neuron_digests),
         ("statistics", run.experiment.data.statistics, first.experiment.data.statistics),
     ):
-        if found != expected:
+        if value != reference:
             raise UserError(
-                f"expected runs of the same {what} to average, found {found} in {folder} and "
-                f"{expected} in {first_folder}"
+                f"expected runs of the same {label} to average, found {value} in {folder} and "
+                f"{reference} in {first_folder}"
             )

@@ -229,11 +229,11 @@ def load_weights_run(folder: str | Path, *, data: str | Path | Recordings, devic
     recordings = recordings.only(trained.sessions)
     order = [trained.sessions.index(name) for name in recordings.session_names]
     for s, row in enumerate(order):
-        expected, found = int(trained.neurons.mask[row].sum()), recordings.sessions[s].neurons
-        if expected != found:
+        expected, actual = int(trained.neurons.mask[row].sum()), recordings.sessions[s].neurons
+        if expected != actual:
             raise UserError(
                 f"expected {expected} neurons of {trained.sessions[row]}, as {folder} has, in "
-                f"{recordings.store.path}, found {found}; name the store that they were trained on"
+                f"{recordings.store.path}, found {actual}; name the store that they were trained on"
             )
     mesh = parallel.make_mesh(devices)
     params = models.select_sessions(trained.params, order)

@@ -34,12 +34,12 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
     }
     path = workdir / RECORD
     if path.exists():
-        stored, fields = read_record(workdir)
-        changes = differences(to_record(stored), record["experiment"])
+        previous, fields = read_record(workdir)
+        changes = differences(to_record(previous), record["experiment"])
         if changes:
-            more = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""
+            suffix = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""
             raise UserError(
-                f"{workdir} holds a run of another experiment: {changes[0]}{more}; "
+                f"{workdir} holds a run of another experiment: {changes[0]}{suffix}; "
                 "name another --workdir, or remove that one"
             )
         check_neurons(fields, recordings, advice="name another --workdir")
@@ -81,13 +81,13 @@ def check_neurons(record: dict[str, Any], recordings: Recordings, *, advice: str
         >>> recordings = SimpleNamespace(neuron_digests=digests)
         >>> check_neurons({"units": digests}, recordings, advice="name the run's own store")
     """
-    expected, found = record["units"], recordings.neuron_digests
-    if list(expected) != list(found):
+    expected, actual = record["units"], recordings.neuron_digests
+    if list(expected) != list(actual):
         raise UserError(
             f"expected the sessions of the run, {', '.join(expected)}, in {recordings.store.path}, "
-            f"found {', '.join(found)}; {advice}"
+            f"found {', '.join(actual)}; {advice}"
         )
-    wrong = [name for name in found if found[name] != expected[name]]
+    wrong = [name for name in actual if actual[name] != expected[name]]
     if wrong:
         raise UserError(
             f"expected the neurons of the run in {recordings.store.path}, found others, or in "

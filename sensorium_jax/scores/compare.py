@@ -99,11 +99,11 @@ def read_pair(
                 f"expected runs of the same recording: {tier} of {session} is in {run}, and not "
                 f"in {missing}; compare runs on one store"
             )
-        same = a[key].shape == b[key].shape and all(
+        equal = a[key].shape == b[key].shape and all(
             np.allclose(a[key][:, i], b[key][:, i], rtol=1e-6, atol=1e-6)
             for i in (0, *RESPONSE_MOMENTS)
         )
-        if not same:
+        if not equal:
             raise UserError(
                 f"expected both runs scored on the same trials, found other responses in {tier} of "
                 f"{session}; compare runs on one store and with one table of tiers"

@@ -52,7 +52,7 @@ _WARNING = "Published: real mice. Scores on simulated mice are not comparable wi
 _TIERS = protocol.EVALUATION_TIERS
 _NTE = "124585083/neural-trajectory-evaluation @784f1b0"
 _QUOTED = f"the retrospective, as quoted in {_NTE}"
-# Oracle: new mice, frames 50 to 299. Means over neurons or over mice: not everybody says.
+# Oracle: new mice, frames 50 to 299. Not every source says whether means are over neurons or mice.
 PUBLISHED = (
     Entry(
         "DwiseNeuro, 1st",

@@ -98,9 +98,10 @@ class Repeats:
         Raises:
             ValueError: repeats of another length, or a clip whose repeats were interrupted.
         """
-        if self._shift is None:  # changes no score, and large means cost no digits
-            self._shift = response.mean(0, dtype=np.float64)
-        y, p = (x.astype(np.float64) - self._shift for x in (response, prediction))
+        # The shift changes no score, and large means cost no digits.
+        shift = response.mean(0, dtype=np.float64) if self._shift is None else self._shift
+        y, p = (x.astype(np.float64) - shift for x in (response, prediction))
+        self._shift = shift
         if self._clip is None or self._clip.name != clip:
             self._finish_clip()
             if clip in self._finished:

@@ -78,13 +78,13 @@ def target(letter: str) -> Target:
         table = dict(file)
     row = table["mouse"].tolist().index(letter)
     measured = np.isfinite(table["osi"][:, 0])  # mice with selectivity
-    tuned = row if measured[row] else measured
+    mice = row if measured[row] else measured
     behavior, pupil_center = table["behavior"][row], table["pupil_center"][row]
     return Target(
         letter=letter,
         **{name: table[name][row] for name in ("mean", "std", "max", "median", "position_um")},
-        osi=table["osi"][tuned].ravel(),
-        dsi=table["dsi"][tuned].ravel(),
+        osi=table["osi"][mice].ravel(),
+        dsi=table["dsi"][mice].ravel(),
         temperament=Temperament(
             pupil_size=tuple(behavior[:, 0].tolist()),
             speed=tuple(behavior[:, 1].tolist()),

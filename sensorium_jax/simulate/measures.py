@@ -96,7 +96,7 @@ def distances(simulated: Measured, real: Target) -> dict[str, Distance]:
     x, y = quantities(simulated), quantities(real)
     return {
         name: Distance(
-            ks=float(ks_2samp(x[name], y[name])[0]),
+            ks=float(ks_2samp(x[name], y[name]).statistic),  # pyright: ignore[reportAttributeAccessIssue]
             wasserstein=float(wasserstein_distance(x[name], y[name]) / y[name].std()),
         )
         for name in x

@@ -110,8 +110,8 @@ def check(letter: str, *, neurons: int | None, thinning: Thinning = WHOLE, seed:
         sensorium_jax.errors.UserError: expected a mouse of A, B, ..., got 'K'; choose one of these
     """
     if letter not in protocol.SESSIONS:
-        known = ", ".join(protocol.SESSIONS)
-        raise UserError(f"expected a mouse of {known}, got {letter!r}; choose one of these")
+        letters = ", ".join(protocol.SESSIONS)
+        raise UserError(f"expected a mouse of {letters}, got {letter!r}; choose one of these")
     for name, size in {"neurons": neurons, **asdict(thinning)}.items():
         if size is not None and size < 1:
             raise UserError(f"expected {name} of at least 1, got {size}; give a larger number")

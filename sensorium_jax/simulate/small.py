@@ -21,6 +21,7 @@ from sensorium_jax.simulate.neurons import make_population
 VERSION = 1  # increment when the same seed gives another recording
 
 GAP_SHARE = 0.02  # share of file numbers without a file: tier "none"
+OnCount = Callable[[int, int], None]  # number of trials written, total
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ def trial_count(plan: SessionPlan) -> int:
 
 def _check(out: str | os.PathLike, plan: SessionPlan, *, seed: int, dtype: str) -> None:
     if plan.letter not in protocol.OOD_ASSIGNMENT:
-        known = ", ".join(protocol.OOD_ASSIGNMENT)
-        raise UserError(f"expected a mouse of {known}, got {plan.letter!r}; choose one of these")
+        letters = ", ".join(protocol.OOD_ASSIGNMENT)
+        raise UserError(f"expected a mouse of {letters}, got {plan.letter!r}; choose one of these")
     for name, size in asdict(plan).items():
         if name != "letter" and size < 1:
             raise UserError(f"expected {name} of at least 1, got {size}; give a larger number")

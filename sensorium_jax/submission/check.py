@@ -65,10 +65,10 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
         checked = []
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
             for name in archive.namelist():
-                where = f"{path.name}: {name}"
-                tier = _tier(name, where)
+                source = f"{path.name}: {name}"
+                tier = _tier(name, source)
                 file = Path(archive.extract(name, folder))  # random access in a zip is slow
-                checked.append(_check_file(file, tier, where, recordings))
+                checked.append(_check_file(file, tier, source, recordings))
                 file.unlink()
     except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if is_full_disk(error):  # of the temporary folder
@@ -83,14 +83,14 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
     return checked
 
 
-def _tier(name: str, where: str) -> str:
+def _tier(name: str, source: str) -> str:
     if name not in TIERS:
-        raise UserError(f"expected a file named {' or '.join(TIERS)}, got {where}; rename it")
+        raise UserError(f"expected a file named {' or '.join(TIERS)}, got {source}; rename it")
     return TIERS[name]
 
 
-def _check_file(path: Path, tier: str, where: str, recordings: Recordings) -> Checked:
-    """Check one parquet file; ``where`` names it in errors."""
+def _check_file(path: Path, tier: str, source: str, recordings: Recordings) -> Checked:
+    """Check one parquet file; ``source`` names it in errors."""
     sessions = sessions_to_predict(recordings, tier)
     expected = {  # (mouse, file number) -> (session, row of its trial table)
         (recordings.session_names[s], int(recordings.trials(s).number[row])): (s, int(row))
@@ -99,8 +99,8 @@ def _check_file(path: Path, tier: str, where: str, recordings: Recordings) -> Ch
     }
     meters = {s: _Meter(recordings, s) for s in sessions}
     missing, cuts = dict(expected), set()
-    for row in _rows(path, where):
-        label = f"{where}, trial {row.number} of {row.mouse}"
+    for row in _rows(path, source):
+        label = f"{source}, trial {row.number} of {row.mouse}"
         if (row.mouse, row.number) not in expected:
             raise UserError(
                 f"expected only trials of {tier}, got one that the store has not: {label}; "
@@ -113,12 +113,12 @@ def _check_file(path: Path, tier: str, where: str, recordings: Recordings) -> Ch
     if missing:
         mouse, number = next(iter(missing))
         raise UserError(
-            f"expected {len(expected)} trials in {where}, {len(missing)} are missing, such as "
+            f"expected {len(expected)} trials in {source}, {len(missing)} are missing, such as "
             f"{number} of {mouse}; predict them too"
         )
     if len(cuts) > 1:
         raise UserError(
-            f"expected one window of frames in {where}, found trials with the last frame and "
+            f"expected one window of frames in {source}, found trials with the last frame and "
             "trials without; predict all alike"
         )
     scores = {m.name: m.correlation() for m in meters.values() if m.scored}
@@ -126,33 +126,33 @@ def _check_file(path: Path, tier: str, where: str, recordings: Recordings) -> Ch
         tier,
         len(expected),
         next(name for name, n in protocol.WINDOWS.items() if n in cuts),
-        tuple(warning for meter in meters.values() for warning in meter.warnings(where)),
+        tuple(warning for meter in meters.values() for warning in meter.warnings(source)),
         {name: float(score.value.mean()) for name, score in scores.items()},
         {name: int(score.constant.sum()) for name, score in scores.items()},
     )
 
 
-def _rows(path: Path, where: str) -> Iterator[_Row]:
+def _rows(path: Path, source: str) -> Iterator[_Row]:
     """The rows of a file, one at a time, in bounded memory even if all are in one row group."""
     pa, pq = parquet()
     try:
-        source = pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
-        columns = source.schema_arrow.names
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
+        columns = file.schema_arrow.names
         if any(column not in columns for column in COLUMNS):
             raise UserError(
-                f"expected the columns {', '.join(COLUMNS)} in {where}, found "
+                f"expected the columns {', '.join(COLUMNS)} in {source}, found "
                 f"{', '.join(columns)}; write it again"
             )
-        _check_types(source.schema_arrow, where)
-        for batch in source.iter_batches(batch_size=1, columns=list(COLUMNS)):
+        _check_types(file.schema_arrow, source)
+        for batch in file.iter_batches(batch_size=1, columns=list(COLUMNS)):
             mouse, number, prediction, ids = (batch.column(column)[0] for column in COLUMNS)
-            yield _row(mouse, number, prediction, ids, where)
+            yield _row(mouse, number, prediction, ids, source)
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"expected parquet in {where}, it cannot be read ({reason})") from None
+        raise UserError(f"expected parquet in {source}, it cannot be read ({reason})") from None
 
 
-def _check_types(schema: Any, where: str) -> None:
+def _check_types(schema: Any, source: str) -> None:
     """Check the types of the columns of lists; the others are checked row by row."""
     pa, _ = parquet()
 
@@ -164,19 +164,19 @@ def _check_types(schema: Any, where: str) -> None:
     number = items(items(prediction))
     if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
         raise UserError(
-            f"expected lists of neurons, each a list of numbers, as prediction in {where}, found "
+            f"expected lists of neurons, each a list of numbers, as prediction in {source}, found "
             f"{prediction}; write [N T]"
         )
     if not pa.types.is_integer(items(ids)):
-        raise UserError(f"expected lists of whole numbers as neuron_ids in {where}, found {ids}")
+        raise UserError(f"expected lists of whole numbers as neuron_ids in {source}, found {ids}")
 
 
-def _row(mouse: Any, number: Any, prediction: Any, ids: Any, where: str) -> _Row:
+def _row(mouse: Any, number: Any, prediction: Any, ids: Any, source: str) -> _Row:
     """One row from pyarrow scalars; "1.npy", as in the starter kit's README, is trial 1."""
     trial = str(number.as_py()).removesuffix(".npy")
     if not trial.isdecimal():
-        raise UserError(f"expected file numbers as trial_indices in {where}, got {trial!r}")
-    label = f"{where}, trial {trial} of {mouse.as_py()}"
+        raise UserError(f"expected file numbers as trial_indices in {source}, got {trial!r}")
+    label = f"{source}, trial {trial} of {mouse.as_py()}"
     neurons = prediction.values
     lengths = set() if neurons is None else set(neurons.value_lengths().to_pylist())
     if neurons is None or len(lengths) != 1 or None in lengths:
@@ -213,8 +213,8 @@ class _Meter:
                 "predict every neuron of the mouse, as [N T]"
             )
         if not np.array_equal(trial.ids, self._ids):
-            same = np.array_equal(np.sort(trial.ids), np.sort(self._ids))
-            ids = "those in another order" if same else "others"
+            permuted = np.array_equal(np.sort(trial.ids), np.sort(self._ids))
+            ids = "those in another order" if permuted else "others"
             raise UserError(f"expected the neuron_ids of the recording in {label}, got {ids}")
         table = self._session.trials
         length = min(int(table.frames[row]), protocol.CLIP_FRAMES)
@@ -247,11 +247,11 @@ class _Meter:
         """Single-trial correlations: [N]."""
         return self._score.correlation()
 
-    def warnings(self, where: str) -> Iterator[str]:
+    def warnings(self, source: str) -> Iterator[str]:
         """Predictions that are valid, but probably in other units."""
         mean = self._sum / max(1, self._values)
         if not self._expected / SCALE < mean < self._expected * SCALE:
             yield (
-                f"{where}: predictions for {self.name} are {mean:.3g} on average, responses in "
+                f"{source}: predictions for {self.name} are {mean:.3g} on average, responses in "
                 f"the scorer's units about {self._expected:.3g}; divide by the released std"
             )

@@ -76,8 +76,8 @@ def _gru(options: Mapping[str, Any], state: StateDict, maps: int) -> tuple[ConvG
         )
     for name, size, padded in (("input_kern", k_input, o["pad_input"]), ("rec_kern", k, True)):
         if padded and size % 2 == 0:
-            why = "a padded kernel is odd, so that the map stays"
-            raise unsupported("gru_dict", name, size, why)
+            reason = "a padded kernel is odd, so that the map stays"
+            raise unsupported("gru_dict", name, size, reason)
 
     def kernels(part: str, size: int, c_in: int, gates: tuple[str, ...] = GATES) -> np.ndarray:
         names = [f"gru_module.gru.{gate}_{part}.weight" for gate in gates]

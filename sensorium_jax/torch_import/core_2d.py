@@ -124,8 +124,8 @@ def _common_2d(o: dict[str, Any], kernels: list, *, hidden_padding: list) -> dic
     if o["skip"] > 1:
         raise unsupported(CORE, "skip", o["skip"], "only 0 and 1 are, which mean no skip")
     stack = range(layers) if o["stack"] is None else o["stack"]
-    chosen = list(range(layers))[stack:] if isinstance(stack, int) else list(stack)
-    if [i % layers for i in chosen] != [layers - 1]:
+    indices = list(range(layers))[stack:] if isinstance(stack, int) else list(stack)
+    if [i % layers for i in indices] != [layers - 1]:
         raise unsupported(CORE, "stack", o["stack"], "only -1 is: the readout sees the last layer")
     padding = o["hidden_padding"]
     if isinstance(padding, (list, tuple)) and len(padding) == layers - 1:

@@ -92,8 +92,8 @@ def read_full(options: Mapping[str, Any], state: StateDict):
         },
     )
     if o["spatial_input_kernel"] is not None:
-        why = "only None is: the starter kit takes the number of channels for that of frames"
-        raise unsupported(CORE, "spatial_input_kernel", o["spatial_input_kernel"], why)
+        reason = "only None is: the starter kit takes the number of channels for that of frames"
+        raise unsupported(CORE, "spatial_input_kernel", o["spatial_input_kernel"], reason)
     names = ("input_kernel", *("hidden_kernel",) * (o["layers"] - 1))
     sizes = [_kernel_size(o, name) for name in names]
     kernels, frames = [size[1:] for size in sizes], tuple(size[0] for size in sizes)
@@ -128,16 +128,16 @@ def _common_3d(o: dict[str, Any], kernels: list, frames: tuple[int, ...]) -> dic
     layers = o["layers"]
     kind = o["hidden_nonlinearities"]
     if kind not in ("elu", "softplus", "relu", "adaptive_elu"):
-        why = "known: elu, softplus, relu, adaptive_elu"
-        raise unsupported(CORE, "hidden_nonlinearities", kind, why)
+        reason = "known: elu, softplus, relu, adaptive_elu"
+        raise unsupported(CORE, "hidden_nonlinearities", kind, reason)
     adaptive = kind == "adaptive_elu"
     shift = (float(o["x_shift"]), float(o["y_shift"])) if adaptive else (0.0, 0.0)
 
-    def dilation(which: str) -> tuple[int, ...]:
-        name, hidden = f"hidden_{which}_dilation", o[f"hidden_{which}_dilation"]
+    def dilation(axis: str) -> tuple[int, ...]:
+        name, hidden = f"hidden_{axis}_dilation", o[f"hidden_{axis}_dilation"]
         if isinstance(hidden, (list, tuple)) and len(hidden) == layers:
             hidden = hidden[: layers - 1]  # the class ignores the last
-        return (o[f"{which}_dilation"], *per_layer(CORE, name, hidden, layers - 1))
+        return (o[f"{axis}_dilation"], *per_layer(CORE, name, hidden, layers - 1))
 
     same = tuple(tuple(k // 2 for k in kernel) for kernel in kernels)
     return {

@@ -42,8 +42,8 @@ def read_readout(
     """
     readers = {"gaussian": _gaussian, "factorised": _factorised}
     if readout_type not in readers:
-        known = ", ".join(readers)
-        raise UserError(f"readout_type {readout_type!r} is not supported; known: {known}")
+        names = ", ".join(readers)
+        raise UserError(f"readout_type {readout_type!r} is not supported; known: {names}")
     sessions = tuple(dict.fromkeys(name.split(".")[1] for name in state.names("readout.")))
     if not sessions:
         raise UserError("expected readout.<session>.* in the state dict, found none")

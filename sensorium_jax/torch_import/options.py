@@ -53,9 +53,9 @@ def read_options(
     return values
 
 
-def unsupported(dictionary: str, name: str, value: Any, why: str) -> UserError:
+def unsupported(dictionary: str, name: str, value: Any, reason: str) -> UserError:
     """The error for an option that is not supported."""
-    return UserError(f"{dictionary}[{name!r}] = {value!r} is not supported; {why}")
+    return UserError(f"{dictionary}[{name!r}] = {value!r} is not supported; {reason}")
 
 
 def per_layer(dictionary: str, name: str, value: Any, layers: int) -> tuple[Any, ...]:

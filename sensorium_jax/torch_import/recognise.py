@@ -178,7 +178,11 @@ def _readout_options(state: StateDict) -> tuple[str, dict[str, Any]]:
         # Tensors do not show whether masks are normalised; in the starter kit they are not.
         return "factorised", {"bias": bias, "normalize": False, "gamma_readout": 0.0}
     sigma = state.shape(f"{session}.sigma")[2:]
-    kinds: dict[tuple[int, ...], str] = {(2, 2): "full", (1, 2): "uncorrelated", (1, 1): "isotropic"}
+    kinds: dict[tuple[int, ...], str] = {
+        (2, 2): "full",
+        (1, 2): "uncorrelated",
+        (1, 1): "isotropic",
+    }
     gauss = kinds[sigma]
     readout = {"bias": bias, "gauss_type": gauss, "gamma_readout": 0.0}
     weights = [n for n in state.names(f"{session}.mu_transform.") if n.endswith("weight")]

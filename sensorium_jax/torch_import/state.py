@@ -63,7 +63,7 @@ class StateDict:
             )
         array = self._arrays[name]
         fits = len(array.shape) == len(shape) and all(
-            wanted in (ANY, length) for wanted, length in zip(shape, array.shape, strict=True)
+            expected in (ANY, length) for expected, length in zip(shape, array.shape, strict=True)
         )
         if not fits:
             raise UserError(

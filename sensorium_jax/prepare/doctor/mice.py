@@ -43,13 +43,13 @@ def examine(
             ...
         sensorium_jax.errors.UserError: expected a folder of recordings at nowhere, found ...
     """
-    stored = (path / STORE_FILE).exists() or any(path.glob(f"*/{SESSION_FILE}"))
-    if raw is not None and not stored:
+    is_store = (path / STORE_FILE).exists() or any(path.glob(f"*/{SESSION_FILE}"))
+    if raw is not None and not is_store:
         raise UserError(f"expected a store at {path} to compare with {raw}, found none")
     clips = labels.Clips()
     mice: list[Examined] = []
     findings: list[Finding] = []
-    for open_recording in _stored_recordings(path) if stored else _raw_recordings(path):
+    for open_recording in _stored_recordings(path) if is_store else _raw_recordings(path):
         try:
             recording = open_recording()
         except UserError as error:
@@ -89,14 +89,14 @@ def _check_shared_clips(mice: Iterable[Examined]) -> Iterator[Finding]:
             continue
         pair = f"{a} and {b}"
         yield Finding(NOTE, pair, f"{len(shared)} clips were shown to both")
-        moved = [clip for clip in shared if tiers_a[clip] != tiers_b[clip]]
-        leaks = [clip for clip in moved if protocol.TRAIN in tiers_a[clip] | tiers_b[clip]]
+        different = [clip for clip in shared if tiers_a[clip] != tiers_b[clip]]
+        leaks = [clip for clip in different if protocol.TRAIN in tiers_a[clip] | tiers_b[clip]]
         if leaks:
             text = f"{len(leaks)} clips (first: {leaks[0]}) are in train of one and in an "
             text += "evaluation tier of the other: a core shared by both sees them"
             yield Finding(ERROR, pair, f"{text}; edit the tiers of either")
-        if len(moved) > len(leaks):
-            text = f"{len(moved) - len(leaks)} clips are in different evaluation tiers of both"
+        if len(different) > len(leaks):
+            text = f"{len(different) - len(leaks)} clips are in different evaluation tiers of both"
             advice = "train on the train tier only, or hidden clips are seen"
             yield Finding(WARNING, pair, f"{text}; {advice}")
 

@@ -27,13 +27,13 @@ def counts(recording: Recording, table: TrialTable) -> Iterator[Finding]:
     actual = {"length of the time axis": recording.frames}
     if not recording.simulated:
         expected["neurons"], actual["neurons"] = mouse.neurons, len(recording.unit_ids)
-    stored = ~np.isin(mouse.trials.number, _excluded_trials(mouse, table))
+    included = ~np.isin(mouse.trials.number, _excluded_trials(mouse, table))
     for tier in protocol.TIERS:
-        expected[f"{tier} trials"] = int((stored & (mouse.trials.tier == tier)).sum())
+        expected[f"{tier} trials"] = int((included & (mouse.trials.tier == tier)).sum())
         actual[f"{tier} trials"] = int((table.tier == tier).sum())
-    for what, number in expected.items():
-        if number != actual[what]:
-            text = f"expected {number} {what}, as published, found {actual[what]}"
+    for name, number in expected.items():
+        if number != actual[name]:
+            text = f"expected {number} {name}, as published, found {actual[name]}"
             level = NOTE if recording.simulated else ERROR
             yield Finding(level, recording.name, f"{text}; fetch that session again")
 
@@ -53,11 +53,11 @@ def labels(mice: Iterable[Examined]) -> Iterator[Finding]:
         computed = TrialTable(*(column[rows] for column in mouse.table))
         published = TrialTable(*(column[published_rows] for column in known_mouse.trials))
         clips |= set(zip(computed.clip.tolist(), published.clip.tolist(), strict=True))
-        for what in ("tier", "family", "frames", "labelled"):
-            x, y = getattr(computed, what), getattr(published, what)
+        for name in ("tier", "family", "frames", "labelled"):
+            x, y = getattr(computed, name), getattr(published, name)
             if (differ := np.flatnonzero(x != y)).size:
                 first = differ[0]
-                text = f"{what} of {len(differ)} trials is not as published: trial "
+                text = f"{name} of {len(differ)} trials is not as published: trial "
                 text += f"{computed.number[first]} has {x[first]}, not {y[first]}"
                 yield Finding(WARNING, mouse.name, text)
     if not names:

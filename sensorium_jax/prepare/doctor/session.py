@@ -155,8 +155,8 @@ def _check_statistics(recording: Recording, survey: Survey) -> Iterator[Finding]
                 text = f"released {field} {moment} differs from the train tier's own by more than "
                 text += f"{STATISTICS_TOLERANCE:.0%} of its std in {share:.1%} of its entries"
                 advice = "--set data.statistics=framewise uses the train tier's own"
-                most = f"most: {error.max():.2g}"
-                yield Finding(WARNING, recording.name, f"{text} ({most}); {advice}")
+                text += f" (most: {error.max():.2g})"
+                yield Finding(WARNING, recording.name, f"{text}; {advice}")
             invalid = y[np.isnan(y) | (y <= 0)] if moment == "std" else ()
             if len(invalid) and field != "response":
                 text = f"{len(invalid)} entries of the released {field} std are 0 or NaN"
