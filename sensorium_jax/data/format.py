@@ -35,7 +35,7 @@ import tensorstore as ts
 
 from sensorium_jax import _moved
 from sensorium_jax.errors import UserError
-from sensorium_jax.files import check_path, read_json
+from sensorium_jax.files import check_path, read_json, write_json
 
 VERSION = 2
 STORE_FILE, SESSION_FILE = "store.json", "meta.json"
@@ -214,6 +214,42 @@ def open_store(path: Path) -> Store:
     if missing:
         raise UserError(f"the store at {path} lacks {', '.join(missing)}; {remedy(path)}")
     return Store(path, tuple(Session(path / s) for s in meta["sessions"]))
+
+
+def finish_store(path: Path) -> list[str]:
+    """Declare a store complete: write ``store.json``, and return the names of its sessions.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     finish_store(Path(folder))
+        []
+    """
+    folders = stored_sessions(path)
+    files = [folder / SESSION_FILE for folder in folders]
+    sessions = [folder.name for folder in folders]
+    commands = list(dict.fromkeys(command for file in files for command in read_commands(file)))
+    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions, "commands": commands})
+    return sessions
+
+
+def stored_sessions(path: Path) -> list[Path]:
+    """The folders of a store's sessions, of this version of the format."""
+    return [
+        file.parent
+        for file in sorted(path.glob(f"[!.]*/{SESSION_FILE}"))
+        if is_session_record(file)
+    ]
+
+
+def is_session_record(file: Path, *, version: int | None = VERSION) -> bool:
+    """Whether a file is the record of a session of ours, of a version (None: of any)."""
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    keys = {"version", "neurons", "trials", "trial_files"}
+    return isinstance(meta, dict) and keys <= meta.keys() and version in (None, meta["version"])
 
 
 def remedy(store: Path) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import csv
 import io
+import runpy
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -158,7 +160,7 @@ def folds(
 def _read(path: Path) -> dict[str, dict[int, str]]:
     """The tier of each file number of each session."""
     try:
-        rows = list(csv.DictReader(path.read_text().splitlines()))
+        rows = _parse(path.read_text(encoding="utf-8-sig"))  # spreadsheets write a mark first
     except FileNotFoundError:
         raise UserError(f"expected a table of tiers at {path}, found nothing") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -172,7 +174,7 @@ def _read(path: Path) -> dict[str, dict[int, str]]:
     tiers: dict[str, dict[int, str]] = defaultdict(dict)
     for line, row in enumerate(rows, start=2):
         location = f"line {line} of {path}"
-        if not (row["number"] or "").isdigit():
+        if not (row["number"].isascii() and row["number"].isdecimal()):
             raise UserError(f"expected a trial number in {location}, found {row['number']!r}")
         number = int(row["number"])
         _check_tier(row["tier"], location)
@@ -180,6 +182,15 @@ def _read(path: Path) -> dict[str, dict[int, str]]:
             raise UserError(f"expected every trial once, found {number} again in {location}")
         tiers[row["session"]][number] = row["tier"]
     return tiers
+
+
+def _parse(text: str) -> list[dict[str, str]]:
+    """Rows of a table by column; columns may be parted by comma, semicolon or tab."""
+    lines = [line for line in text.splitlines() if line.strip(",;\t ")]
+    header = lines[0] if lines else ""
+    delimiter = max(",;\t", key=header.count)
+    rows = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    return [{str(k).strip(): (v or "").strip() for k, v in row.items() if k} for row in rows]
 
 
 def _check_tier(tier: str, location: str) -> None:
@@ -211,4 +222,5 @@ def _assign_tiers(session: Session, tiers: dict[int, str], path: Path) -> Sessio
 
 
 if __name__ == "__main__":  # a program before version 0.2
-    raise SystemExit("this program is now: sensorium-jax tiers")
+    sys.argv[1:1] = ["tiers"]
+    runpy.run_module("sensorium_jax", run_name="__main__", alter_sys=True)

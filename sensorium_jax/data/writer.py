@@ -19,44 +19,12 @@ from sensorium_jax.data.format import (
     Trial,
     TrialTable,
     array_spec,
-    read_commands,
+    is_session_record,
 )
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import write_json
 
 ZSTD_LEVEL, LZ4_LEVEL = 3, 1
-
-
-def finish_store(path: Path) -> list[str]:
-    """Declare a store complete: write ``store.json``, and return the names of its sessions.
-
-    Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     finish_store(Path(folder))
-        []
-    """
-    folders = stored_sessions(path)
-    files = [folder / SESSION_FILE for folder in folders]
-    sessions = [folder.name for folder in folders]
-    commands = list(dict.fromkeys(command for file in files for command in read_commands(file)))
-    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions, "commands": commands})
-    return sessions
-
-
-def stored_sessions(path: Path) -> list[Path]:
-    """The folders of a store's sessions, of this version of the format."""
-    return [file.parent for file in sorted(path.glob(f"[!.]*/{SESSION_FILE}")) if _is_ours(file)]
-
-
-def _is_ours(file: Path, *, version: int | None = VERSION) -> bool:
-    """Whether a file is the record of a session of ours, of a version (None: of any)."""
-    try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    keys = {"version", "neurons", "trials", "trial_files"}
-    return isinstance(meta, dict) and keys <= meta.keys() and version in (None, meta["version"])
 
 
 def check_store_folder(path: Path) -> None:
@@ -69,7 +37,7 @@ def check_store_folder(path: Path) -> None:
     for entry in sorted(path.iterdir()) if path.exists() else ():
         hidden = entry.name.startswith(".") and entry.suffix in (".partial", ".replaced", ".lock")
         table = entry.suffix in (".csv", ".html") and entry.is_file()
-        session = _is_ours(entry / SESSION_FILE, version=None)
+        session = is_session_record(entry / SESSION_FILE, version=None)
         damaged = (path / STORE_FILE).exists() and entry.name in _listed(path)
         if not (hidden or table or session or damaged or entry.name == STORE_FILE):
             raise UserError(
@@ -94,7 +62,7 @@ def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool
         False
     """
     file = store / session / SESSION_FILE
-    return _is_ours(file) and json.loads(file.read_text())["made_from"] == made_from
+    return is_session_record(file) and json.loads(file.read_text())["made_from"] == made_from
 
 
 class SessionWriter:

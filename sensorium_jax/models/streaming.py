@@ -97,7 +97,7 @@ class Stream:
         Raises:
             UserError: arrays of other shapes, or a second piece for a core that cannot stream.
         """
-        check_film(video, behavior, pupil_center)
+        check_film(video, behavior, pupil_center, first_frame=self._frames)
         frames = len(video)
         batch = Batch(
             *(np.asarray(x)[None, None] for x in (video, behavior, pupil_center)),
@@ -113,7 +113,13 @@ class Stream:
         return np.asarray(response)[:, np.asarray(self._neurons.mask[0])]
 
 
-def check_film(video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray) -> None:
+def check_film(
+    video: np.ndarray,
+    behavior: np.ndarray,
+    pupil_center: np.ndarray,
+    *,
+    first_frame: int = 0,
+) -> None:
     """Check that shapes are [T H W], [T 2] and [T 2].
 
     Raises:
@@ -132,6 +138,13 @@ def check_film(video: np.ndarray, behavior: np.ndarray, pupil_center: np.ndarray
     ):
         if np.shape(x) != shape:
             raise UserError(f"expected {name} of shape {shape}, got {np.shape(x)}")
+        finite = np.isfinite(x).reshape(frames, -1).all(1)
+        if not finite.all():  # it would stay in what recurrences carry
+            frame = first_frame + int((~finite).argmax())
+            raise UserError(
+                f"expected numbers in {name}, got NaN or infinity in frame {frame}; predict that "
+                "frame with the value before it, or leave it out"
+            )
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -46,6 +46,7 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
 def write(diagnosis: Diagnosis, path: Path) -> None:
     """Write a diagnosis as an HTML page."""
     header, rows = _counts(diagnosis)
+    path.parent.mkdir(parents=True, exist_ok=True)
     body = [
         f"<h1>{html.escape(diagnosis.path)}</h1>",
         f"<p><strong>{html.escape(_verdict(diagnosis))}</strong></p>",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import platform
 import resource
 import sys
@@ -16,6 +15,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax._version import __version__
+from sensorium_jax.files import read_json_lines
 from sensorium_jax.models.check import features_shape
 from sensorium_jax.pages import figures, page
 from sensorium_jax.pages.sections import report_sections
@@ -63,7 +63,7 @@ def _verdict(report: Report) -> Iterator[str]:
 def _curves(logs: list[Path]) -> Iterator[str]:
     yield "<h2>Training</h2>"
     for path in logs:
-        records = [json.loads(line) for line in path.read_text().splitlines()]
+        records = read_json_lines(path)
         member = f" Member {path.parent.name}." if len(logs) > 1 else ""
         yield page.figure(figures.learning_curves(records), f"Loss and oracle score.{member}")
 
@@ -177,7 +177,7 @@ def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
 
 def _speed(path: Path) -> float | None:
     """Steps per second: the median over pairs of successive lines of a log, if there are any."""
-    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records = read_json_lines(path)
     step, time = (np.array([r[name] for r in records]) for name in ("step", "time"))
     pairs = np.diff(step) > 0
     seconds = np.diff(time)[pairs] / np.diff(step)[pairs]

@@ -10,13 +10,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sensorium_jax import protocol
-from sensorium_jax.data.format import Session
+from sensorium_jax.data.format import Session, TrialTable, finish_store, stored_sessions
 from sensorium_jax.data.writer import (
     SessionWriter,
     check_store_folder,
-    finish_store,
     is_complete,
-    stored_sessions,
 )
 from sensorium_jax.errors import UserError, hint, is_full_disk
 from sensorium_jax.files import check_path, lock, refuse_overlap
@@ -213,6 +211,15 @@ def convert_recording(
         ) from error
 
 
+def _short_trials(table: TrialTable) -> list[str]:
+    """A note on trials that end before the first scored frame."""
+    short = (table.tier != protocol.TRAIN) & (table.frames <= protocol.SKIP_FRAMES)
+    if not short.any():
+        return []
+    numbers = ", ".join(map(str, table.number[short]))
+    return [f"{short.sum()} trials are too short to be scored ({numbers}), and left out of scores"]
+
+
 class _NotGreyLevels(Exception):
     """The video has values other than the integers 0..255."""
 
@@ -275,7 +282,7 @@ class _Conversion(NamedTuple):
                     "left_out": self.excluded,
                     "float16_error": rounding.report(),
                     "sha256": survey.sha256,
-                    "notes": recording.notes(),
+                    "notes": [*recording.notes(), *_short_trials(survey.table())],
                 },
             )
 

@@ -7,27 +7,39 @@ killed at any moment leaves the previous checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from sensorium_jax.errors import UserError, is_full_disk
 from sensorium_jax.types import Params, TrainState
 
+KEPT = 2  # checkpoints of each kind: the one before serves where the last is damaged
+DIGEST = "digest"
 SPARE = 3  # free space needed, over the size of a checkpoint: file systems round up
 
 
 class Checkpoints:
-    """The checkpoints of one run."""
+    """The checkpoints of one run.
+
+    Every checkpoint holds a digest of its arrays, which is compared when it is read: orbax keeps
+    no checksums. Where the last one is damaged, the one before it is used.
+
+    Attributes:
+        remarks: what was damaged, for people.
+    """
 
     def __init__(self, workdir: Path):
         self._folder = workdir.absolute() / "checkpoints"
+        self.remarks: list[str] = []
         # Saving is synchronous: the state's buffers are donated to the very next step.
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, cleanup_tmp_directories=True, enable_async_checkpointing=False
+            max_to_keep=KEPT, cleanup_tmp_directories=True, enable_async_checkpointing=False
         )
         self._last = ocp.CheckpointManager(self._folder / "last", options=options)
         self._best = ocp.CheckpointManager(self._folder / "best", options=options)
@@ -39,32 +51,41 @@ class Checkpoints:
 
     def save_last(self, state: TrainState, loop: dict[str, Any], *, step: int) -> None:
         """Save the whole state and ``loop``, JSON values from which the training loop resumes."""
-        self._save(
-            self._last, step, state=ocp.args.StandardSave(state), loop=ocp.args.JsonSave(loop)
-        )
+        self._save(self._last, step, "state", state, loop=ocp.args.JsonSave(loop))
 
     def save_best(self, params: Params, *, step: int) -> None:
         """Save the weights with the best score so far."""
-        self._save(self._best, step, params=ocp.args.StandardSave(params))
+        self._save(self._best, step, "params", params)
 
     def restore_last(self, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The last state, with the shapes and devices of ``like``, and its ``loop`` values."""
-        restored = self._restore(
-            self._last,
-            state=ocp.args.StandardRestore(_abstract(like)),
-            loop=ocp.args.JsonRestore(),
-        )
+        """The last state, with the shapes and devices of ``like``, and its ``loop`` values.
+
+        Raises:
+            UserError: there is none, or all are damaged.
+        """
+        step, restored = self._restore(self._last, "state", like, loop=ocp.args.JsonRestore())
+        for damaged in [s for s in self._last.all_steps() if s > step]:
+            self._last.delete(damaged)  # training saves that step again
         return restored["state"], restored["loop"]
 
     def restore_best(self, like: Params) -> Params:
-        """The weights with the best score, with the shapes and devices of ``like``."""
-        return self._restore(self._best, params=ocp.args.StandardRestore(_abstract(like)))["params"]
+        """The weights with the best score, with the shapes and devices of ``like``.
 
-    def _save(self, manager: ocp.CheckpointManager, step: int, **items: Any) -> None:
+        Raises:
+            UserError: there are none, or all are damaged.
+        """
+        return self._restore(self._best, "params", like)[1]["params"]
+
+    def _save(
+        self, manager: ocp.CheckpointManager, step: int, name: str, tree: Any, **items: Any
+    ) -> None:
         if step in manager.all_steps():  # a resumed run saves at the step of its checkpoint
             return
-        arrays = [item.item for name, item in items.items() if name != "loop"]
-        self._check_space(SPARE * sum(x.nbytes for x in jax.tree.leaves(arrays)))
+        self._check_space(SPARE * sum(x.nbytes for x in jax.tree.leaves(tree)))
+        items |= {
+            name: ocp.args.StandardSave(tree),
+            DIGEST: ocp.args.JsonSave({"sha256": digest(tree)}),
+        }
         try:
             manager.save(step, args=ocp.args.Composite(**items), force=True)
         except Exception as error:
@@ -85,13 +106,56 @@ class Checkpoints:
             "command again to resume from the previous checkpoint"
         )
 
-    def _restore(self, manager: ocp.CheckpointManager, **items: Any) -> Any:
-        step = manager.latest_step()
-        if step is None:
+    def _restore(
+        self, manager: ocp.CheckpointManager, name: str, like: Any, **items: Any
+    ) -> tuple[int, Any]:
+        """The newest sound checkpoint and its step; ``UserError`` if there is none."""
+        steps = sorted(manager.all_steps(), reverse=True)
+        if not steps:
             raise UserError(
                 f"expected a checkpoint in {manager.directory}, found none; train first"
             )
-        return manager.restore(step, args=ocp.args.Composite(**items))
+        reasons = []
+        for step in steps:
+            try:
+                return step, self._read(manager, step, name, like, items)
+            except Exception as error:  # orbax and tensorstore have many
+                if isinstance(error, UserError):
+                    raise
+                reasons.append(f"{step}: {str(error).strip().partition(chr(10))[0][:150]}")
+                self.remarks.append(f"The checkpoint {manager.directory}/{step} is damaged.")
+        raise UserError(
+            f"expected a sound checkpoint in {manager.directory}, all are damaged "
+            f"({'; '.join(reasons)}); remove that folder, then the same command trains from the "
+            "beginning, or bring a copy of it"
+        )
+
+    def _read(
+        self, manager: ocp.CheckpointManager, step: int, name: str, like: Any, items: dict
+    ) -> Any:
+        """One checkpoint, compared with its digest."""
+        has_digest = (manager.directory / str(step) / DIGEST).exists()  # not before version 0.2
+        items = items | {name: ocp.args.StandardRestore(_abstract(like))}
+        if has_digest:
+            items[DIGEST] = ocp.args.JsonRestore()
+        restored = manager.restore(step, args=ocp.args.Composite(**items))
+        expected = restored[DIGEST]["sha256"] if has_digest else None
+        if expected is not None and digest(restored[name]) != expected:
+            raise ValueError("its arrays are not those that were saved")
+        return restored
+
+
+def digest(tree: Any) -> str | None:
+    """SHA-256 of all arrays, by their path; None where other processes hold parts of them."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    if not all(getattr(x, "is_fully_addressable", True) for _, x in leaves):
+        return None
+    sha = hashlib.sha256()
+    for path, x in leaves:
+        array = np.asarray(x)
+        sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
 
 
 def _abstract(tree: Any) -> Any:

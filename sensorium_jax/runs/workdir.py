@@ -11,7 +11,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.experiment.fields import differences
 from sensorium_jax.experiment.records import from_record, to_record
-from sensorium_jax.files import read_json, whole_file, write_json
+from sensorium_jax.files import read_json, refuse_overlap, whole_file, write_json
 
 RECORD, TIERS = "run.json", "tiers.csv"
 
@@ -32,6 +32,7 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
         "units": recordings.neuron_digests,
         "version": __version__,
     }
+    refuse_overlap(workdir, [recordings.store.path], option="--workdir")
     path = workdir / RECORD
     if path.exists():
         previous, fields = read_record(workdir)
@@ -52,7 +53,7 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
                 else f"{workdir} holds a run with the store's own tiers; name another --workdir"
             )
         return
-    if workdir.exists() and any(workdir.iterdir()):
+    if workdir.exists() and any(p for p in workdir.iterdir() if not p.name.startswith(".")):
         raise UserError(
             f"expected a run or an empty folder in {workdir}, found other files; "
             "name another --workdir"

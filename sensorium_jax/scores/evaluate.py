@@ -83,14 +83,14 @@ def make_evaluate(predictions: Predictions, recordings: Recordings) -> Evaluate:
         on_trials: Callable[[int], None] = lambda n: None,
     ) -> Report:
         cut = frames_cut(window)
-        public, withheld = _public_rows(recordings, split)
+        public, withheld, short = public_rows(recordings, split, cut=cut)
         common = {s: _common_frames(recordings, s, rows, cut) for s, rows in public.items()}
         families = {str(f) for s, rows in public.items() for f in recordings.trials(s).family[rows]}
         tallies: dict[tuple[int, str], Tally] = {}
         for trial in predictions(params, split, window=window, sessions=list(public), by_clip=True):
             on_trials(1)
             table, s = recordings.trials(trial.session), trial.session
-            if not table.labelled[trial.row]:
+            if not table.labelled[trial.row] or not len(trial.response):
                 continue
             clip = str(table.clip[trial.row])
             groups = [ALL]
@@ -109,6 +109,7 @@ def make_evaluate(predictions: Predictions, recordings: Recordings) -> Evaluate:
                 if (s, family) in tallies
             ),
             tuple(f"{split}: {names[s]}" for s in withheld),
+            short,
         )
 
     return evaluate
@@ -170,23 +171,45 @@ def frames_cut(window: str) -> int:
     return protocol.WINDOWS[window]
 
 
-def _public_rows(
-    recordings: Recordings, tier: str
-) -> tuple[dict[int, np.ndarray], tuple[int, ...]]:
-    """Rows with public responses of a tier by session, and sessions with withheld responses."""
+def public_rows(
+    recordings: Recordings, tier: str, *, cut: int = 0
+) -> tuple[dict[int, np.ndarray], tuple[int, ...], int]:
+    """The trials of a tier that are scored.
+
+    Args:
+        recordings: the sessions.
+        tier: the tier.
+        cut: frames that are not scored at the end of every trial.
+
+    Returns:
+        Rows by session, sessions with withheld responses, and the number of trials that are too
+        short to be scored.
+
+    Raises:
+        UserError: the tier has no trials, all its responses are withheld, or all its trials are too
+            short.
+    """
     rows = {s: recordings.rows(s, tier) for s in range(len(recordings.session_names))}
     if not any(map(len, rows.values())):
         raise UserError(
             f"expected trials of {tier} in {recordings.store.path}, found none; score another tier"
         )
-    labelled = {s: recordings.trials(s).labelled[r] for s, r in rows.items()}
-    public = {s: r[labelled[s]] for s, r in rows.items() if labelled[s].any()}
-    if not public:
+    labelled = {s: r[recordings.trials(s).labelled[r]] for s, r in rows.items()}
+    if not any(map(len, labelled.values())):
         raise UserError(
             f"responses of {tier} are withheld: make a submission (sensorium-jax submit write RUN "
             f"--out FOLDER), or score {protocol.ORACLE}"
         )
-    return public, tuple(s for s in rows if not labelled[s].all())
+    shortest = protocol.SKIP_FRAMES + cut + 1
+    scored = {s: r[recordings.trials(s).frames[r] >= shortest] for s, r in labelled.items()}
+    short = sum(map(len, labelled.values())) - sum(map(len, scored.values()))
+    if not any(map(len, scored.values())):
+        raise UserError(
+            f"expected trials of {tier} of {shortest} frames or more in {recordings.store.path}, "
+            "found shorter ones only: nothing of them is scored; score another tier"
+        )
+    public = {s: r for s, r in scored.items() if len(r)}
+    return public, tuple(s for s in rows if len(labelled[s]) < len(rows[s])), short
 
 
 def _common_frames(

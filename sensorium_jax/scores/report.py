@@ -48,6 +48,7 @@ class Report:
     Attributes:
         scores: of every session, tier and stimulus family.
         withheld: "tier" or "tier: session" whose responses are not public.
+        too_short: number of trials that end before the first scored frame, and were left out.
 
     Examples:
         Mouse A has one neuron, mouse B three:
@@ -65,12 +66,17 @@ class Report:
 
     scores: tuple[Score, ...]
     withheld: tuple[str, ...] = ()
+    too_short: int = 0
     _intervals: dict = dataclasses.field(
         init=False, default_factory=dict, repr=False, compare=False
     )
 
     def __add__(self, other: Report) -> Report:
-        return Report(self.scores + other.scores, self.withheld + other.withheld)
+        return Report(
+            self.scores + other.scores,
+            self.withheld + other.withheld,
+            self.too_short + other.too_short,
+        )
 
     def select(self, tier: str, *, family: str = ALL) -> tuple[Score, ...]:
         """The scores of all sessions on a tier, or on one family of it; () if there are none.
@@ -230,6 +236,8 @@ class Report:
         constant = sum(s.constant for s in self.scores if s.family == ALL)
         if constant:
             lines.append(f"{constant} constant predictions or responses counted as 0.")
+        if self.too_short:
+            lines.append(f"{self.too_short} trials too short to be scored were left out.")
         if self.withheld:
             lines.append(f"Responses withheld, not scored: {', '.join(self.withheld)}.")
         return "\n".join(lines)
@@ -251,6 +259,7 @@ class Report:
             "scores": [s.to_json() for s in self.scores],
             "means": [self._means(tier, family) for tier, family in self.rows()],
             "withheld": self.withheld,
+            "too_short": self.too_short,
         }
         return plain(values)
 

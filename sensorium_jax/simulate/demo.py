@@ -11,8 +11,9 @@ import platformdirs
 
 from sensorium_jax import simulate
 from sensorium_jax.data import format as store_format
-from sensorium_jax.data.writer import finish_store
+from sensorium_jax.data.format import finish_store
 from sensorium_jax.errors import UserError
+from sensorium_jax.files import lock
 from sensorium_jax.prepare.convert import Options, convert_recording
 from sensorium_jax.prepare.raw import RawSession
 from sensorium_jax.types import OnProgress
@@ -49,6 +50,16 @@ def demo_store(
             f"expected to keep simulated mice in {cache}, which cannot be written "
             f"({error.strerror}); set XDG_CACHE_HOME to a folder that can"
         ) from None
+    with lock(store / ".convert.lock", wait=True, say=say):
+        if not (store / store_format.STORE_FILE).exists():  # another process may have made it
+            _simulate(store, raw, modulated=modulated, on_progress=on_progress, say=say)
+    return store
+
+
+def _simulate(
+    store: Path, raw: Path, *, modulated: bool, on_progress: OnProgress, say: Callable[[str], None]
+) -> None:
+    """Simulate and convert the mice that the store lacks, one after the other."""
     say(f"Simulating three mice (once; kept in {store})")
     total = 2 * sum(map(simulate.trial_count, simulate.DEMO))
     count = itertools.count(1)
@@ -65,4 +76,3 @@ def demo_store(
             convert_recording(RawSession(source), store, options=options, on_trial=on_trial)
         shutil.rmtree(raw, ignore_errors=True)
     finish_store(store)
-    return store

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-from sensorium_jax import parallel
+from sensorium_jax import parallel, protocol
 from sensorium_jax.data.recordings import Recordings, load_recordings
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.models.check import check_model
@@ -17,6 +17,7 @@ from sensorium_jax.pages.terminal import Console, bars, make_console
 from sensorium_jax.runs.ensembles import Ensemble, ensemble
 from sensorium_jax.runs.workdir import claim
 from sensorium_jax.scores import Report, results
+from sensorium_jax.scores.evaluate import public_rows
 from sensorium_jax.simulate.demo import demo_store
 from sensorium_jax.training.ensemble import train_ensemble
 from sensorium_jax.training.loop import OnScore, train
@@ -59,6 +60,7 @@ def complete(
     recordings = load_recordings(
         store or default_store(console), tiers=tiers, multiple=experiment.neuron_devices
     )
+    public_rows(recordings, protocol.ORACLE)  # the tier that chooses the best weights
     mesh = _mesh(experiment, devices)
     console.print(_describe(recordings, mesh))
     parallel.first_process_first(functools.partial(claim, workdir, experiment, recordings))

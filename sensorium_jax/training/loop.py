@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sensorium_jax import parallel
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import Interrupted
 from sensorium_jax.experiment import Experiment
+from sensorium_jax.files import lock
 from sensorium_jax.pages.terminal import Console, TrainingBar, make_console
 from sensorium_jax.training.member import Member
 from sensorium_jax.training.programs import Metrics, Programs
@@ -19,6 +21,7 @@ from sensorium_jax.training.signals import StopSignals
 from sensorium_jax.types import Params
 
 LOG_EVERY_STEPS = 10
+LOCK = ".train.lock"  # held by the process that trains in a workdir
 OnScore = Callable[[int, float], None]  # epoch, score on the oracle tier
 
 
@@ -86,6 +89,21 @@ def train_members(
         )
         for experiment, workdir in zip(experiments, workdirs, strict=True)
     ]
+    with contextlib.ExitStack() as locks:
+        if jax.process_index() == 0:
+            for workdir in workdirs:
+                locks.enter_context(lock(workdir / LOCK))
+        return _train(members, programs, console, together, on_score)
+
+
+def _train(
+    members: list[Member],
+    programs: Programs,
+    console: Console,
+    together: bool,
+    on_score: OnScore,
+) -> list[Params]:
+    """Advance all members, from where each stands, to the end."""
     for member in members:
         member.resume()
     total, completed = len(members) * programs.total_steps, sum(m.step for m in members)

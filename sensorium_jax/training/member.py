@@ -79,6 +79,7 @@ class Member:
     def resume(self) -> None:
         """Continue from the last checkpoint, if there is one."""
         if self.checkpoints.last_step is None:
+            self.log.forget_after(0)  # of a run that was killed before its first checkpoint
             return
         self.state, loop = self.checkpoints.restore_last(self.state)
         self.step, self.done = loop["step"], loop["done"]
@@ -86,6 +87,8 @@ class Member:
         self.position = loop["position"]
         self.batches.set_state(self.position)
         self.log.forget_after(self.step)
+        for remark in self.checkpoints.remarks:
+            self.console.print(self.label + remark)
         progress = f"step {self.step} of {self.programs.total_steps}"
         message = f"Already trained ({progress})." if self.done else f"Resuming at {progress}."
         self.console.print(self.label + message)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import jax
 
+from sensorium_jax.files import read_json_lines, whole_file
+
 
 class MetricLog:
     """Appends to ``<workdir>/metrics.jsonl``; only process 0 writes."""
@@ -29,14 +31,12 @@ class MetricLog:
                 self._board.add_scalar(name, value, step)
 
     def forget_after(self, step: int) -> None:
-        """Remove lines of steps after ``step``: a resumed run computes those steps again."""
+        """Remove lines of steps after ``step``, which a resumed run computes again, and damaged ones."""
         if not (self._writes and self._path.exists()):
             return
-        lines = self._path.read_text().splitlines(keepends=True)
-        lines = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(lines))
-        partial.replace(self._path)
+        kept = [r for r in read_json_lines(self._path) if r.get("step", step + 1) <= step]
+        with whole_file(self._path) as partial:
+            partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
 
 
 def _tensorboard(workdir: Path):

@@ -84,6 +84,9 @@ def _check_trial(recording: Recording, item: ClassifiedTrial) -> Iterator[Findin
     if len(trial.video) > LONGEST_CLIP_FRAMES:
         text = f"expected at most {LONGEST_CLIP_FRAMES} valid frames, found {len(trial.video)}"
         yield Finding(WARNING, label, f"{text}: recorded past the clip; leave it out")
+    if recording.tiers[item.number] != protocol.TRAIN and len(trial.video) <= protocol.SKIP_FRAMES:
+        text = f"expected more than {protocol.SKIP_FRAMES} frames, found {len(trial.video)}"
+        yield Finding(WARNING, label, f"{text}: too short to be scored, and left out of scores")
     if item.family == labels.UNKNOWN:
         text = f"its film is like none of the stimulus families ({item.family})"
         yield Finding(WARNING, label, f"{text}; it counts in no family's score")
