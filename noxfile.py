@@ -1,6 +1,6 @@
 """Sessions beside the tests: ``nox -s tests-3.12``, ``nox -s lowest``, ``nox -s wheel``, ...
 
-    pip install nox && nox --list
+pip install nox && nox --list
 """
 
 import tomllib

@@ -32,7 +32,7 @@ TABLE = {  # wing: the wings that it imports from, besides itself
     "submission": {"runs", "scores", "data", "protocol", "errors", "files"},
     "torch_import": {"models", "runs", "types", "errors", "files"},
     "training": {"models", "experiment", "data", "parallel", "scores", "simulate", "runs", "pages"}
-    | {"types", "protocol", "errors"},
+    | {"types", "protocol", "errors", "files"},
     "studies": {"models", "experiment", "configs", "data", "scores", "pages", "training"}
     | {"protocol", "errors", "files"},
     "cli": {"configs", "data", "experiment", "pages", "prepare", "runs", "scores", "simulate"}

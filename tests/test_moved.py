@@ -37,7 +37,8 @@ BEFORE = {
     "model": "Core Memory Model apply forward go_on init normalise_inputs of_sessions penalty",
     "nn.penalties": "Laplace",
     "nn.recurrent": "ConvGRU",
-    "parallel": "in_turn replicated make_mesh make_predict_step make_train_step replicate shard_batch",
+    "parallel": "in_turn replicated make_mesh make_predict_step make_train_step replicate "
+    "shard_batch",
     "pretrained": "load_pretrained pretrained_names",
     "programs": "exit_code session_bars use_huge_pages",
     "readouts.gaussian": "Gaussian cortical_grid",

@@ -29,8 +29,8 @@ CARD = """# {name}
 {trials} training trials of 300 frames), those of `sensorium-jax simulate` with seed 0. No
 animal's responses are in it: these numbers say nothing about mice.
 
-**Training.** `{command}` at commit `{commit}`, seed {seed}: {steps} steps, the best weights on the oracle tier of {epochs}
-epochs. {parameters:,} weights.
+**Training.** `{command}` at commit `{commit}`, seed {seed}: {steps} steps, the best weights on the
+oracle tier of {epochs} epochs. {parameters:,} weights.
 
 **Scores**, single-trial correlation, mean over neurons; in brackets the 95 % interval over clips
 and neurons. The ceiling is the score of the simulated neurons' true rate.

@@ -52,9 +52,9 @@ def figure(plot, caption: str) -> str:
     """A matplotlib figure as inline SVG in the page's text colour, with a caption."""
     import matplotlib
 
-    style = STYLE.copy()
-    style["svg.hashsalt"] = caption  # figures of one page must have different clip path ids
-    with matplotlib.rc_context(style), io.StringIO() as file:
+    settings = STYLE.copy()
+    settings["svg.hashsalt"] = caption  # figures of one page must have different clip path ids
+    with matplotlib.rc_context(settings), io.StringIO() as file:
         plot.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")

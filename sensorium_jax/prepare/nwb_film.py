@@ -154,8 +154,8 @@ class Film:
         if low < 0 or high > 255 or high <= 1:
             raise UserError(
                 f"expected grey levels 0 to 255 in {self._store.name} of {self._source}, found "
-                f"{low:g} to {high:g}; name the film's black and white with --grey-levels LOW:HIGH, "
-                "as in 0:1"
+                f"{low:g} to {high:g}; name the film's black and white with --grey-levels "
+                "LOW:HIGH, as in 0:1"
             )
         return 0.0, 255.0
 
@@ -183,8 +183,9 @@ def read_times(series: Any, source: Path) -> np.ndarray:
     if wrong.any():
         sample = int(wrong.argmax())
         raise UserError(
-            f"expected times that increase in {path_of(series)} of {source}, found {times[sample]:g} "
-            f"s at sample {sample} ({int(wrong.sum())} in all); correct its timestamps"
+            f"expected times that increase in {path_of(series)} of {source}, found "
+            f"{times[sample]:g} s at sample {sample} ({int(wrong.sum())} in all); correct its "
+            "timestamps"
         )
     return times
 

@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from sensorium_jax.errors import UserError, is_full_disk
+from sensorium_jax.files import read_json, write_json
 from sensorium_jax.types import Params, TrainState
 
 KEPT = 2  # checkpoints of each kind: the one before serves where the last is damaged
-DIGEST = "digest"
+SEAL = "digests.json"
 SPARE = 3  # free space needed, over the size of a checkpoint: file systems round up
 
 
 class Checkpoints:
     """The checkpoints of one run.
 
-    Every checkpoint holds a digest of its arrays, which is compared when it is read: orbax keeps
-    no checksums. Where the last one is damaged, the one before it is used.
+    Every checkpoint is sealed with the digests of its files, which are compared when it is read:
+    orbax keeps no checksums. Where the last one is damaged, the one before it is used.
 
     Attributes:
         remarks: what was damaged, for people.
@@ -82,12 +82,11 @@ class Checkpoints:
         if step in manager.all_steps():  # a resumed run saves at the step of its checkpoint
             return
         self._check_space(SPARE * sum(x.nbytes for x in jax.tree.leaves(tree)))
-        items |= {
-            name: ocp.args.StandardSave(tree),
-            DIGEST: ocp.args.JsonSave({"sha256": digest(tree)}),
-        }
+        items[name] = ocp.args.StandardSave(tree)
         try:
             manager.save(step, args=ocp.args.Composite(**items), force=True)
+            if jax.process_index() == 0:
+                seal(Path(manager.directory) / str(step))
         except Exception as error:
             if not is_full_disk(error):
                 raise
@@ -117,45 +116,53 @@ class Checkpoints:
             )
         reasons = []
         for step in steps:
-            try:
-                return step, self._read(manager, step, name, like, items)
-            except Exception as error:  # orbax and tensorstore have many
-                if isinstance(error, UserError):
-                    raise
-                reasons.append(f"{step}: {str(error).strip().partition(chr(10))[0][:150]}")
-                self.remarks.append(f"The checkpoint {manager.directory}/{step} is damaged.")
+            folder = Path(manager.directory) / str(step)
+            reason = damage(folder)
+            if reason is None:
+                items[name] = ocp.args.StandardRestore(_abstract(like))
+                return step, manager.restore(step, args=ocp.args.Composite(**items))
+            reasons.append(f"{step}: {reason}")
+            self.remarks.append(f"The checkpoint {folder} is damaged: {reason}.")
         raise UserError(
             f"expected a sound checkpoint in {manager.directory}, all are damaged "
             f"({'; '.join(reasons)}); remove that folder, then the same command trains from the "
             "beginning, or bring a copy of it"
         )
 
-    def _read(
-        self, manager: ocp.CheckpointManager, step: int, name: str, like: Any, items: dict
-    ) -> Any:
-        """One checkpoint, compared with its digest."""
-        has_digest = (manager.directory / str(step) / DIGEST).exists()  # not before version 0.2
-        items = items | {name: ocp.args.StandardRestore(_abstract(like))}
-        if has_digest:
-            items[DIGEST] = ocp.args.JsonRestore()
-        restored = manager.restore(step, args=ocp.args.Composite(**items))
-        expected = restored[DIGEST]["sha256"] if has_digest else None
-        if expected is not None and digest(restored[name]) != expected:
-            raise ValueError("its arrays are not those that were saved")
-        return restored
+
+def seal(folder: Path) -> None:
+    """Write the digests of a checkpoint's files beside them."""
+    write_json(folder / SEAL, _digests(folder))
 
 
-def digest(tree: Any) -> str | None:
-    """SHA-256 of all arrays, by their path; None where other processes hold parts of them."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    if not all(getattr(x, "is_fully_addressable", True) for _, x in leaves):
+def damage(folder: Path) -> str | None:
+    """What is wrong with the files of a checkpoint; None if nothing is.
+
+    One without a seal is of version 0.1, or of a process that was killed before it sealed it.
+    """
+    if not (folder / SEAL).exists():
         return None
-    sha = hashlib.sha256()
-    for path, x in leaves:
-        array = np.asarray(x)
-        sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()
+    try:
+        expected = read_json(folder / SEAL, advice="")
+    except UserError:
+        return f"{SEAL} is damaged"
+    found = _digests(folder)
+    if missing := sorted(expected.keys() - found.keys()):
+        return f"{missing[0]} is missing"
+    if changed := sorted(name for name in found if found[name] != expected.get(name)):
+        return f"{changed[0]} is not as it was saved"
+    return None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a checkpoint, by its path in it."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SEAL)
+    return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _abstract(tree: Any) -> Any:

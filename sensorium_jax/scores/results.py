@@ -32,7 +32,7 @@ def write(workdir: Path, report: Report) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write(Path(folder), Report((), withheld=("final_test_main",)))
         ...     read_report(Path(folder))
-        {'scores': [], 'means': [], 'withheld': ['final_test_main']}
+        {'scores': [], 'means': [], 'withheld': ['final_test_main'], 'too_short': 0}
     """
     write_json(workdir / REPORT, report.to_json())
     moments: dict[str, Any] = {

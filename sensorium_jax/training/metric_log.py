@@ -31,7 +31,7 @@ class MetricLog:
                 self._board.add_scalar(name, value, step)
 
     def forget_after(self, step: int) -> None:
-        """Remove lines of steps after ``step``, which a resumed run computes again, and damaged ones."""
+        """Remove damaged lines and those of later steps, which a resumed run computes again."""
         if not (self._writes and self._path.exists()):
             return
         kept = [r for r in read_json_lines(self._path) if r.get("step", step + 1) <= step]
