@@ -4,18 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import fcntl
+import io
 import json
+import lzma
 import math
 import os
 import platform
+import threading
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from sensorium_jax.errors import UserError
+
+# What Python raises for damaged zips, and for headers of .npy files, which are Python literals.
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    RuntimeError,  # encrypted
+    NotImplementedError,  # of an unknown method
+    ValueError,
+)
+_HEADER_ERRORS = (
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
+# CPython 3.11 sometimes fails (SystemError: "AST constructor recursion depth mismatch") when several
+# threads parse literals at once.
+_HEADER_LOCK = threading.Lock()
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # of file systems without locks
 
 
 def read_json(path: Path, *, advice: str, keys: Sequence[str] = ()) -> dict[str, Any]:
@@ -76,8 +110,54 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file with one JSON object a line; damaged lines are left out.
+def read_array(data: bytes) -> np.ndarray:
+    """The array of an .npy file, without a copy; object arrays are refused, never unpickled.
+
+    Raises:
+        ValueError: it is damaged, or of another length than its header says; on one line.
+    """
+    try:
+        return _read_array(data)
+    except _HEADER_ERRORS as error:
+        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def _read_array(data: bytes) -> np.ndarray:
+    file = io.BytesIO(data)
+    header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[np.lib.format.read_magic(file)]
+    with _HEADER_LOCK:
+        shape, fortran, dtype = header(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    size, found = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
+    if size != found:
+        raise ValueError(f"its header says {size:,} bytes of {dtype} {shape}, it has {found:,}")
+    x = np.frombuffer(data, dtype, count=math.prod(shape), offset=file.tell())
+    return x.reshape(shape, order="F" if fortran else "C")
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, with their checksums, which ``np.load`` does not always check.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged; on one line.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+    except FileNotFoundError:
+        raise
+    except (*ZIP_ERRORS, KeyError) as error:
+        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
+    return {name.removesuffix(".npy"): read_array(data) for name, data in files.items()}
+
+
+def read_json_lines(path: Path) -> list[dict[str, float]]:
+    """The lines of a log: JSON objects of numbers, with "step" and "time"; damaged ones left out.
 
     A crash of the machine can leave a line that is cut off, or of zero bytes.
     """
@@ -87,7 +167,9 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
             value = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict):
+        if not isinstance(value, dict) or not {"step", "time"} <= value.keys():
+            continue
+        if all(isinstance(x, int | float) for x in value.values()):
             values.append(value)
     return values
 
@@ -121,10 +203,12 @@ def refuse_overlap(out: Path, sources: Iterable[Path], *, option: str) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path, *, wait: bool = False, say: Callable[[str], None] = print) -> Iterator[None]:
-    """Hold a lock for this process; whatever ends it, the lock is free again.
+    """Hold a lock for this process; whatever ends it, even a kill, the lock is free again.
+
+    Where the file system has no locks, as some on clusters, this does nothing.
 
     Args:
-        path: of the lock file, which stays.
+        path: of the lock file, which is removed at the end.
         wait: wait for another holder, in place of an error.
         say: told once what is waited for.
 
@@ -132,20 +216,43 @@ def lock(path: Path, *, wait: bool = False, say: Callable[[str], None] = print) 
         UserError: another process holds it; the message says which.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            if not wait:
-                raise UserError(
-                    f"{path.parent} is in use by {holder}; wait until it has ended, or name another"
-                ) from None
-            say(f"Waiting for {path.parent}, in use by {holder}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        started = datetime.datetime.now().isoformat(timespec="seconds")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}, started {started}")
-        file.flush()
-        yield
+    while True:
+        with path.open("a+") as file:
+            _acquire(file, path, wait=wait, say=say)
+            if not _is_at(file, path):  # its holder removed it meanwhile
+                continue
+            started = datetime.datetime.now().isoformat(timespec="seconds")
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}, started {started}")
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _acquire(file: IO[str], path: Path, *, wait: bool, say: Callable[[str], None]) -> None:
+    """Lock an open file; ``UserError`` if another process holds it and ``wait`` is False."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        if not wait:
+            raise UserError(
+                f"{path.parent} is in use by {holder}; wait until it has ended, or name another"
+            ) from None
+        say(f"Waiting for {path.parent}, in use by {holder}")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -122,7 +122,7 @@ FOUND = {
     "constant": (silence, doctor.WARNING, "3 of 4 neurons are constant"),
     "negative": (z_score, doctor.WARNING, "expected responses of 0 and more, found -3"),
     "bright": (brighten, doctor.ERROR, "expected grey levels 0 to 255 in its video"),
-    "withheld": (hide_train, doctor.ERROR, "responses in every trial of train, found zeros in 1"),
+    "withheld": (hide_train, doctor.WARNING, "expected responses, found 0 of every neuron"),
     "no oracle": (relabel, doctor.ERROR, "expected trials of the tier oracle, found none"),
     "leak": (leak, doctor.ERROR, "the same clip is in oracle and train"),
     "shown once": (leak, doctor.WARNING, "1 clips of the evaluation tiers were shown once"),

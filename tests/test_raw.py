@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from sensorium_jax import protocol, simulate
 from sensorium_jax.cli import prepare
@@ -20,6 +23,7 @@ from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
 from sensorium_jax.prepare import release
 from sensorium_jax.prepare.convert import Options, convert
+from sensorium_jax.prepare.gaps import interpolate
 from sensorium_jax.prepare.raw import RawSession
 from sensorium_jax.prepare.survey import RunningMoments
 
@@ -270,7 +274,7 @@ def test_recordings_without_statistics_use_the_train_tiers(copy, tmp_path):
 
 def test_trials_may_be_left_out(copy, tmp_path):
     numbers = RawSession(copy).numbers
-    leave_out = (f"{copy.name[:9]}:{numbers[2]}",)
+    leave_out = (f"{copy.name.partition('-Video')[0]}:{numbers[2]}",)
     convert(copy, tmp_path / "store", options=Options(leave_out=leave_out))
     session = store_format.open_store(tmp_path / "store").sessions[0]
     np.testing.assert_array_equal(session.trials.number, np.delete(numbers, 2))
@@ -362,6 +366,10 @@ def test_full_disk(error, mouse, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def holds_anything(folder):
+    return folder.exists() and bool(list(folder.iterdir()))
+
+
 # --- broken recordings --------------------------------------------------------------------------
 
 
@@ -418,13 +426,13 @@ def directory(folder):
 
 
 UNITS, PLACES = "meta/neurons/unit_ids.npy", "meta/neurons/cell_motor_coordinates.npy"
-MEAN, STD = "meta/statistics/videos/all/mean.npy", "meta/statistics/behavior/all/std.npy"
+MEAN, STD = "meta/statistics/videos/all/mean.npy", "meta/statistics/responses/all/std.npy"
 BROKEN = {
     "video missing": (lambda f: first_file(f, "videos").unlink(), "videos/.*npy, which is missing"),
     "response missing": (lambda f: first_file(f, "responses").unlink(), "responses/.* missing"),
     "behaviour missing": (lambda f: first_file(f, "behavior").unlink(), "1 of 11 behavior are"),
     "pupil missing": (lambda f: first_file(f, "pupil_center").unlink(), "leave the trial out"),
-    "a field missing": (lambda f: shutil.rmtree(f / "data/behavior"), "11 of 11 behavior"),
+    "a field missing": (lambda f: shutil.rmtree(f / "data/behavior"), "behavior/0.npy, .*missing"),
     "unit ids missing": (lambda f: (f / UNITS).unlink(), "unit_ids.npy, which is missing"),
     "positions missing": (lambda f: (f / PLACES).unlink(), "cell_motor.*missing; fetch"),
     "statistics missing": (lambda f: (f / MEAN).unlink(), "videos/all/mean.npy, which is missing"),
@@ -469,8 +477,19 @@ BROKEN = {
     "no units": (put(UNITS, np.zeros(0)), "unit ids"),
     "positions of others": (put(PLACES, np.zeros((4, 3))), r"shape \(3, 3\) .*found \(4, 3\)"),
     "statistics of others": (put(MEAN, np.zeros((36, 64, 300))), "mean.npy, found .*300"),
-    "zero statistics": (put(STD, np.zeros((2, 324))), "deviations above zero .*behavior/all/std"),
+    "zero statistics": (put(STD, np.zeros((3, 324))), "deviations above zero .*responses/all/std"),
     "damaged statistics": (put(STD, b"x"), "std.npy, which is damaged"),
+    "a unit without a number": (put(UNITS, np.array([1, np.nan, 2])), "found nan; number the"),
+    "half a unit": (put(UNITS, np.array([1, 2.5, 2])), "found 2.5; number the units"),
+    "named units": (put(UNITS, np.array(["1", "a", "2"])), "found 'a'; number the units"),
+    "a place without a number": (
+        put(PLACES, np.array([[1, 2, 3], [1, np.nan, 3], [1, 2, np.inf]])),
+        r"a place of every neuron .*for 2 of 3 \(the first is unit",
+    ),
+    "beyond float32": (
+        changed("responses", lambda x: with_value(1e39, 0, 7)(x.astype(float))),
+        "within float32's range .*responses/",
+    ),
 }
 
 
@@ -481,7 +500,7 @@ def test_broken_recordings_leave_nothing(name, copy, tmp_path):
     with pytest.raises(UserError, match=words) as error:
         convert(copy, tmp_path / "store")
     assert "\n" not in str(error.value) and str(copy) in str(error.value)
-    assert not list((tmp_path / "store").iterdir())
+    assert not holds_anything(tmp_path / "store")
 
 
 def truncated_zip(folder, path):
@@ -521,9 +540,12 @@ def bomb(folder, path):
     [
         (truncated_zip, "expected a zip at .*damaged"),
         (flipped_zip, "videos/.*npy, which is damaged"),
-        (twofold_zip, "expected one session .*found 2"),
+        (twofold_zip, "meta/neurons/unit_ids.npy, which is missing"),
         (bomb, "it says 4,294,967,294: not a recording"),
-        (lambda folder, path: zipfile.ZipFile(path, "w").close(), "expected one session .*found 0"),
+        (
+            lambda folder, path: zipfile.ZipFile(path, "w").close(),
+            "expected a session .*found none",
+        ),
         (lambda folder, path: path.write_bytes(b"PK"), "expected a zip"),
     ],
 )
@@ -533,14 +555,14 @@ def test_broken_zips_leave_nothing(make, words, mouse, tmp_path):
     with pytest.raises(UserError, match=words) as error:
         convert(tmp_path / "raw", tmp_path / "store")
     assert "\n" not in str(error.value)
-    assert not list((tmp_path / "store").iterdir())
+    assert not holds_anything(tmp_path / "store")
 
 
 def test_responses_beyond_half_precision(copy, tmp_path):
     changed("responses", with_value(7e4, 0, 7))(copy)
     with pytest.raises(UserError, match="range of 65504 in .*found 70000"):
         convert(copy, tmp_path / "store", options=Options(response="float16"))
-    assert not list((tmp_path / "store").iterdir())
+    assert not holds_anything(tmp_path / "store")
 
 
 @pytest.mark.parametrize(
@@ -559,7 +581,7 @@ def test_options_that_are_none(options, words, mouse, tmp_path):
 
 def test_program_converts_chosen_sessions(raw, tmp_path, capsys):
     name = sorted(p.name for p in raw.iterdir())[1]
-    flags = ["--raw", str(raw), "--out", str(tmp_path), "--sessions", name[:12]]
+    flags = ["--raw", str(raw), "--out", str(tmp_path), "--sessions", name.partition("-Video")[0]]
     assert prepare.main(["raw", *flags, "--response", "float16"]) == 0
     out = capsys.readouterr().out
     assert "1 sessions in" in out and "float16 is off by" in out
@@ -607,3 +629,155 @@ def test_stores_that_are_none(damage, words, mouse, tmp_path):
 def test_a_folder_that_is_no_store(tmp_path):
     with pytest.raises(UserError, match="expected a store .*sensorium-jax prepare"):
         store_format.open_store(tmp_path)
+
+
+# --- odd recordings, and what becomes of them ---------------------------------------------------
+
+
+def change_all(folder, field, change):
+    """Damage every trial of a field: ``change`` gets its array and its number."""
+    for path in sorted((folder / "data" / field).glob("*.npy")):
+        replace(path, change(np.load(path), int(path.stem)))
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_pupil_that_was_not_tracked_is_zero_and_said(value, copy, tmp_path):
+    """Pupil size and centre all NaN, or all 0; the running speed stays."""
+    change_all(copy, "pupil_center", lambda x, _: np.where(np.isnan(x), np.nan, value))
+    change_all(copy, "behavior", lambda x, _: np.stack([0 * x[0] + value, x[1]]))
+    session = converted(copy, tmp_path / "store")
+    assert "the pupil was not tracked" in session.provenance["notes"][0]
+    for row, number in enumerate(session.trials.number):
+        frames = session.trials.frames[row]
+        trial = session.read(row, 0, frames)
+        assert not trial.pupil_center.any() and not trial.behavior[:, 0].any()
+        speed = np.load(copy / f"data/behavior/{number}.npy")[1]
+        np.testing.assert_array_equal(trial.behavior[:, 1], speed[~np.isnan(speed)])
+    statistics = load_recordings(tmp_path / "store").statistics("pooled")
+    assert all(np.isfinite(m.mean).all() and (m.std > 0).all() for m in statistics[:4])
+
+
+def test_a_pupil_lost_in_one_trial_is_told(copy, tmp_path):
+    changed("pupil_center", lambda x: x * np.nan)(copy)
+    with pytest.raises(UserError, match="pupil_center/.*NaN from the first frame on.*leave"):
+        convert(copy, tmp_path / "store")
+    first = first_file(copy, "pupil_center").stem
+    convert(copy, tmp_path / "store", options=Options(leave_out=(f"{copy.name}:{first}",)))
+
+
+def test_a_first_trial_that_is_damaged_may_be_left_out(copy, tmp_path):
+    for field in RAW_NAMES.values():
+        first = min((copy / "data" / field).glob("*.npy"), key=lambda p: int(p.stem))
+        replace(first, b"")
+    session = RawSession(copy)
+    leave_out = (f"{copy.name}:{first.stem}",)
+    convert(copy, tmp_path / "store", options=Options(leave_out=leave_out))
+    stored = store_format.open_store(tmp_path / "store").sessions[0]
+    np.testing.assert_array_equal(stored.trials.number, session.numbers[1:])
+
+
+def blink(first, last):
+    """NaN in the pupil's size in some frames of every trial."""
+
+    def change(x, _):
+        x = x.copy()
+        x[0, first:last] = np.nan
+        return x
+
+    return change
+
+
+def test_blinks_are_interpolated_when_asked(copy, tmp_path):
+    change_all(copy, "behavior", blink(10, 14))
+    with pytest.raises(UserError, match="--fill-gaps SECONDS"):
+        convert(copy, tmp_path / "store")
+    with pytest.raises(UserError, match="NaN at frame 10"):  # four frames last longer
+        convert(copy, tmp_path / "store", options=Options(fill_gaps=0.1))
+    session_of = {}
+    for seconds in (4 / 30, 1.0):
+        convert(copy, tmp_path / "store", options=Options(fill_gaps=seconds))
+        session = session_of[seconds] = store_format.open_store(tmp_path / "store").sessions[0]
+        assert session.made_from["choices"] == {"fill_gaps": f"{seconds:g} s"}
+        frames = 4 * len(session.trials.number)
+        assert f"{frames} frames of behaviour are interpolated" in session.provenance["notes"][0]
+        size = session.read(0, 0, 20).behavior[:, 0]
+        np.testing.assert_allclose(size[9:15], np.linspace(size[9], size[14], 6), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_gaps_that_cannot_be(seconds, raw, tmp_path, capsys):
+    flags = ["--raw", str(raw), "--out", str(tmp_path / "store"), f"--fill-gaps={seconds}"]
+    assert prepare.main(["raw", *flags]) == 2
+    assert "error: expected --fill-gaps above 0 seconds" in capsys.readouterr().err
+
+
+@given(
+    arrays(np.float64, (12, 2), elements=st.sampled_from([np.nan, 1.0, 2.0, 5.0])),
+    st.integers(0, 12),
+)
+def test_only_short_gaps_between_numbers_are_interpolated(x, most):
+    filled = interpolate(x, most=most)
+    kept = ~np.isnan(x)
+    np.testing.assert_array_equal(filled[kept], x[kept])
+    for column in range(2):
+        there = np.flatnonzero(kept[:, column])
+        expected = kept[:, column].copy()
+        for left, right in zip(there[:-1], there[1:], strict=True):
+            expected[left:right] |= right - left - 1 <= most
+        np.testing.assert_array_equal(~np.isnan(filled[:, column]), expected)
+        if len(there):
+            between = np.interp(np.arange(12), there, x[there, column])
+            np.testing.assert_allclose(filled[expected, column], between[expected])
+
+
+def test_fields_that_end_at_different_frames_are_told(copy, tmp_path):
+    path = first_file(copy, "pupil_center")
+    x = np.load(path)
+    last = int(np.isfinite(x[0]).sum())
+    x[:, last - 3 :] = np.nan
+    replace(path, x)
+    session = converted(copy, tmp_path / "store")
+    row = session.trials.number.tolist().index(int(path.stem))
+    assert session.trials.frames[row] == last - 3
+    assert f"end with the shortest ({path.stem})" in session.provenance["notes"][0]
+
+
+def test_a_silent_trial_is_not_withheld(copy, tmp_path):
+    tiers = np.load(copy / "meta/trials/tiers.npy")
+    silent = [int(np.flatnonzero(tiers == tier)[0]) for tier in ("train", "live_test_main")]
+    change_all(copy, "responses", lambda x, i: 0 * x if i in silent else x)
+    trials = converted(copy, tmp_path / "store").trials
+    assert trials.labelled.all() and set(silent) <= set(trials.number)
+
+
+def test_text_that_is_a_number_is_a_unit_id(copy, tmp_path):
+    replace(copy / UNITS, np.array(["11", "7", "300"]))
+    session = converted(copy, tmp_path / "store")
+    np.testing.assert_array_equal(session.load("unit_ids"), [11, 7, 300])
+
+
+def test_files_that_are_no_trials_are_passed_over(copy, tmp_path):
+    videos = copy / "data/videos"
+    for name in ("\u00b2.npy", "._0.npy", "Thumbs.db", "0 (copy).npy"):
+        (videos / name).write_bytes(b"")
+    converted(copy, tmp_path / "store")
+
+
+def test_trials_too_short_to_be_scored_are_told(copy, tmp_path):
+    tiers = np.load(copy / "meta/trials/tiers.npy")
+    number = int(np.flatnonzero(tiers == "oracle")[0])
+    for field in RAW_NAMES.values():
+        path = copy / f"data/{field}/{number}.npy"
+        x = np.load(path)
+        x[..., protocol.SKIP_FRAMES :] = np.nan
+        replace(path, x)
+    session = converted(copy, tmp_path / "store")
+    assert f"1 trials are too short to be scored ({number})" in session.provenance["notes"][0]
+
+
+@pytest.mark.parametrize("scale", [1 / 255, -1.0, 2.0])
+def test_films_of_other_grey_levels_are_refused(scale, copy, tmp_path):
+    change_all(copy, "videos", lambda x, _: x * scale)
+    with pytest.raises(UserError, match="expected grey levels 0 to 255 in the films of .*found"):
+        convert(copy, tmp_path / "store")
+    assert not holds_anything(tmp_path / "store")

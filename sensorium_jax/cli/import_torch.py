@@ -3,8 +3,8 @@
     sensorium-jax import-torch CHECKPOINT.pth --out DIR
 
 CHECKPOINT.pth is the state dict of a model made by the starter kit's make_video_model, read with
-PyTorch (pip install torch) and without executing anything in it; or the same as .npz, name ->
-array, which needs no PyTorch. DIR gets weights.safetensors and config.json, which
+PyTorch (pip install 'sensorium_jax[bench]') and without executing anything in it; or the same as
+.npz, name -> array, which needs no PyTorch. DIR gets weights.safetensors and config.json, which
 sensorium_jax.load_weights(DIR) opens.
 
 The architecture is recognised from the tensors. What they cannot show (strides, padding,

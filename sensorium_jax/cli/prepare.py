@@ -58,7 +58,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _raw(flags, command: str) -> int:
-    from sensorium_jax.data.format import open_store
     from sensorium_jax.pages.terminal import bars
     from sensorium_jax.prepare.convert import Options, convert
 
@@ -67,20 +66,13 @@ def _raw(flags, command: str) -> int:
         leave_out=tuple(flags.leave_out.split(",")) if flags.leave_out else (),
         command=command,
         rename=tuple(flags.rename),
+        fill_gaps=flags.fill_gaps,
     )
     sessions = flags.sessions and flags.sessions.split(",")
     raw, out = Path(flags.raw), Path(flags.out)
     with bars() as on_trial:
-        names = convert(raw, out, sessions=sessions, options=options, on_trial=on_trial)
-    for session in open_store(out).sessions:
-        for note in session.provenance.get("notes", []):
-            print(f"{session.name}: {note}")
-        if error := session.provenance["float16_error"]:
-            print(
-                f"{session.name}: float16 is off by {error['relative_rms']:.1e} of the responses' "
-                f"root mean square, {error['largest']:.2g} at most"
-            )
-    print(f"{len(names)} sessions in {out}")
+        convert(raw, out, sessions=sessions, options=options, on_trial=on_trial)
+    _report(out)
     return DONE
 
 
@@ -93,14 +85,27 @@ def _nwb(flags, command: str) -> int:
     options = Options(command=command, rename=tuple(flags.rename))
     renamed = options.names()
     sessions = [NwbSession(Path(path), names, renamed=renamed) for path in flags.nwb]
-    for session in sessions:
-        for note in session.notes():
-            print(f"{session.name}: {note}")
     out = Path(flags.out)
     with bars() as on_trial:
-        stored = convert_all(sessions, out, options=options, on_trial=on_trial)
-    print(f"{len(stored)} sessions in {out}")
+        convert_all(sessions, out, options=options, on_trial=on_trial)
+    _report(out)
     return DONE
+
+
+def _report(store: Path) -> None:
+    """Print what was noted of every session of a store."""
+    from sensorium_jax.data.format import open_store
+
+    sessions = open_store(store).sessions
+    for session in sessions:
+        for note in session.provenance.get("notes", []):
+            print(f"{session.name}: {note}")
+        if error := session.provenance.get("float16_error"):
+            print(
+                f"{session.name}: float16 is off by {error['relative_rms']:.1e} of the responses' "
+                f"root mean square, {error['largest']:.2g} at most"
+            )
+    print(f"{len(sessions)} sessions in {store}")
 
 
 def _raw_parser() -> Parser:
@@ -127,7 +132,7 @@ def _raw_parser() -> Parser:
         help="trials not to convert, as in dynamic29513-3-5:668; the two corrupt trials of the "
         "release always are left out",
     )
-    _add_rename(parser)
+    _add_shared(parser)
     return parser
 
 
@@ -156,11 +161,18 @@ def _nwb_parser() -> Parser:
         action="store_true",
         help="put a film of another rate on 30 Hz: the image on the screen at every 1/30 s",
     )
-    _add_rename(parser)
+    _add_shared(parser)
     return parser
 
 
-def _add_rename(parser: Parser) -> None:
+def _add_shared(parser: Parser) -> None:
+    parser.add_argument(
+        "--fill-gaps",
+        type=float,
+        metavar="SECONDS",
+        help="interpolate behaviour over NaN, such as blinks, in gaps of at most this long "
+        "(default: a gap is an error)",
+    )
     parser.add_argument(
         "--rename",
         action="append",

@@ -30,8 +30,18 @@ def exit_code(body: Callable[[], int]) -> int:
         sys.stdout = open(os.devnull, "w")
         return DONE
     except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(_cause(error))}", file=sys.stderr)
         return USER_ERROR
+
+
+def _cause(error: Exception) -> Exception:
+    """A missing device, where JAX fails because of that; else the error itself."""
+    if "jax" in sys.modules and isinstance(error, RuntimeError | AssertionError):
+        try:
+            check_devices()
+        except UserError as missing:
+            return missing
+    return error
 
 
 def dispatch(command: str, about: str | None, words: Words, argv: Sequence[str]) -> int:
@@ -88,7 +98,7 @@ def check_devices() -> None:
         asked = os.environ.get("JAX_PLATFORMS")
         raise UserError(
             f"expected a device for JAX{f' (JAX_PLATFORMS={asked})' if asked else ''}, found none "
-            f"({reason}); unset JAX_PLATFORMS, or install the extra: cuda or tpu"
+            f"({reason}); unset JAX_PLATFORMS, or pip install 'sensorium_jax[cuda]' (tpu: [tpu])"
         ) from None
 
 

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorstore as ts
 
-from sensorium_jax import _moved
+from sensorium_jax import _moved, protocol
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import check_path, read_json, write_json
 
@@ -43,6 +43,22 @@ FIELDS = ("video", "behavior", "pupil_center", "response")
 META = ("neurons", "frames", "trial_files", "simulated", "provenance", "trials")
 KINDS = ("released", "framewise", "pooled")
 CHUNK_FRAMES = 25
+_META_TYPES = {
+    "neurons": int,
+    "frames": int,
+    "trial_files": int,
+    "simulated": bool,
+    "provenance": dict,
+    "trials": dict,
+}
+_COLUMN_TYPES = {
+    "number": int,
+    "tier": str,
+    "family": str,
+    "clip": str,
+    "frames": int,
+    "labelled": bool,
+}
 
 
 class TrialTable(NamedTuple):
@@ -84,12 +100,14 @@ class Session:
     def __init__(self, folder: Path):
         self.folder = folder
         meta = read_json(folder / SESSION_FILE, advice=remedy(folder.parent), keys=META)
+        _check_meta(meta, folder)
         self.name = folder.name
         self.neurons: int = meta["neurons"]
         self.frames: int = meta["frames"]
         self.trial_files: int = meta["trial_files"]
         self.simulated: bool = meta["simulated"]
         self.provenance: dict[str, Any] = meta["provenance"]
+        self.made_from: dict[str, Any] = meta["made_from"]
         self._stores_zeros: bool = meta.get("stores_zeros", False)  # before 0.2: a chunk less
         self.trials = TrialTable(*(np.asarray(meta["trials"][f]) for f in TrialTable._fields))
 
@@ -111,7 +129,7 @@ class Session:
     def _read(self, name: str, row: int, start: int, stop: int) -> ts.Future:
         array = self._array(name)
         file = self.folder / name / "c" / str(row) / "/".join("0" * (array.rank - 1))
-        if self._stores_zeros and not file.exists():  # tensorstore would read zeros
+        if self._stores_zeros and not file.is_file():  # tensorstore would read zeros
             raise self._damage(name, row, "its file is missing")
         return array[row, start:stop].read()
 
@@ -145,7 +163,7 @@ class Session:
         array = self._array(name)
         file = self.folder / name / "c" / "/".join("0" * array.rank)
         try:
-            if self._stores_zeros and not file.exists():
+            if self._stores_zeros and not file.is_file():
                 raise FileNotFoundError(errno.ENOENT, "its file is missing")
             return array.read().result()
         except (ValueError, OSError) as error:
@@ -154,10 +172,25 @@ class Session:
     def _array(self, name: str) -> ts.TensorStore:
         if name not in self._open:
             try:
-                self._open[name] = ts.open(array_spec(self.folder / name), open=True).result()
+                array = ts.open(array_spec(self.folder / name), open=True).result()
+                self._check_shape(name, array)
             except (ValueError, OSError) as error:
                 raise self._array_damage(name, error) from None
+            self._open[name] = array
         return self._open[name]
+
+    def _check_shape(self, name: str, array: ts.TensorStore) -> None:
+        """Raise ``ValueError`` for an array of other trials, frames or neurons than the record's."""
+        chunk = array.chunk_layout.write_chunk.shape
+        expected = chunk  # a single one
+        if name in (*FIELDS, "rate"):
+            expected = len(self.trials.number), self.frames, *chunk[2:]
+        if name in ("position_um", "unit_ids"):
+            expected = self.neurons, *chunk[1:]
+        if name.rpartition("/")[2].startswith(("response", "rate")):
+            expected = *expected[:-1], self.neurons
+        if array.shape != expected:
+            raise ValueError(f"its shape is {array.shape}, not {expected}")
 
     def _array_damage(self, name: str, error: Exception) -> UserError:
         return UserError(
@@ -181,6 +214,36 @@ class Store(NamedTuple):
     sessions: tuple[Session, ...]
 
 
+def _check_meta(meta: dict[str, Any], folder: Path) -> None:
+    """Raise ``UserError`` for a record of a session whose values cannot be."""
+    wrong = [name for name, kind in _META_TYPES.items() if type(meta[name]) is not kind]
+    wrong = wrong or _wrong_columns(meta)
+    if wrong:
+        raise UserError(
+            f"expected other values of {', '.join(wrong)} in {folder / SESSION_FILE}, which is "
+            f"damaged; remove {folder}, then {remedy(folder.parent)}"
+        )
+
+
+def _wrong_columns(meta: dict[str, Any]) -> list[str]:
+    """The columns of a session's table of trials whose values cannot be."""
+    columns = {name: meta["trials"].get(name) for name in _COLUMN_TYPES}
+    length = len(columns["number"]) if isinstance(columns["number"], list) else 0
+    valid = {
+        "number": lambda x: 0 <= x < meta["trial_files"],
+        "tier": lambda x: x in protocol.TIERS,
+        "frames": lambda x: 0 < x <= meta["frames"],
+    }
+    return [
+        f"trials.{name}"
+        for name, kind in _COLUMN_TYPES.items()
+        if not isinstance(x := columns[name], list)
+        or len(x) != length
+        or not all(type(value) is kind and valid.get(name, lambda _: True)(value) for value in x)
+        or (name == "number" and len(set(x)) < length)
+    ]
+
+
 def open_store(path: Path) -> Store:
     """Open a store.
 
@@ -192,11 +255,14 @@ def open_store(path: Path) -> Store:
         >>> open_store(Path("nowhere"))
         Traceback (most recent call last):
             ...
-        sensorium_jax.errors.UserError: no store at nowhere; make one with sensorium-jax prepare
+        sensorium_jax.errors.UserError: no store at nowhere; name the folder it was moved ...
     """
     check_path(path)
     if not path.exists():
-        raise UserError(f"no store at {path}; make one with sensorium-jax prepare")
+        raise UserError(
+            f"no store at {path}; name the folder it was moved to (--data), or make one with "
+            "sensorium-jax prepare"
+        )
     if not (path / STORE_FILE).exists():
         if any(path.glob(f"*/{SESSION_FILE}")) or any(path.glob(".*.partial")):
             raise UserError(f"the store at {path} is half-written; {remedy(path)}")
@@ -210,10 +276,15 @@ def open_store(path: Path) -> Store:
             f"expected version {VERSION} of the store format in {path / STORE_FILE}, found "
             f"{meta.get('version')}; convert the recordings again with this sensorium_jax"
         )
-    missing = [s for s in meta["sessions"] if not (path / s / SESSION_FILE).exists()]
+    names = meta["sessions"]
+    if not isinstance(names, list) or not names or not all(isinstance(s, str) for s in names):
+        raise UserError(
+            f"expected sessions in {path / STORE_FILE}, found {names!r}; {remedy(path)}"
+        )
+    missing = [s for s in names if not (path / s / SESSION_FILE).exists()]
     if missing:
         raise UserError(f"the store at {path} lacks {', '.join(missing)}; {remedy(path)}")
-    return Store(path, tuple(Session(path / s) for s in meta["sessions"]))
+    return Store(path, tuple(Session(path / s) for s in names))
 
 
 def finish_store(path: Path) -> list[str]:
@@ -274,13 +345,13 @@ def read_commands(file: Path) -> list[str]:
         record = json.loads(file.read_text())
         commands = record.get("commands") or [record.get("provenance", {}).get("command")]
         return [command for command in commands if isinstance(command, str) and command]
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError):
         return []
 
 
 def array_spec(path: Path) -> dict[str, Any]:
     """The tensorstore spec of an array of the store."""
-    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path.absolute())}}
+    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path.resolve())}}
 
 
 def __getattr__(name: str):  # names from before version 0.2

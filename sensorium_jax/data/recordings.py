@@ -164,7 +164,7 @@ def load_recordings(
         >>> load_recordings("nowhere")
         Traceback (most recent call last):
             ...
-        sensorium_jax.errors.UserError: no store at nowhere; make one with sensorium-jax prepare
+        sensorium_jax.errors.UserError: no store at nowhere; name the folder it was moved ...
     """
     store = open_store(Path(path))
     if tiers is None:

@@ -54,6 +54,16 @@ def _listed(path: Path) -> list[str]:
         return []
 
 
+def recover(store: Path) -> None:
+    """Bring sessions back whose replacement was killed half-way, and remove replaced ones."""
+    for replaced in sorted(store.glob(".*.replaced")):
+        folder = store / replaced.name.removeprefix(".").removesuffix(".replaced")
+        if folder.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            replaced.rename(folder)
+
+
 def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool:
     """Whether the store already holds a session made from the same recording and options.
 
@@ -62,7 +72,7 @@ def is_complete(store: Path, session: str, *, made_from: dict[str, Any]) -> bool
         False
     """
     file = store / session / SESSION_FILE
-    return is_session_record(file) and json.loads(file.read_text())["made_from"] == made_from
+    return is_session_record(file) and json.loads(file.read_text()).get("made_from") == made_from
 
 
 class SessionWriter:
@@ -106,8 +116,7 @@ class SessionWriter:
         self._pending: list[ts.WriteFutures] = []
 
     def __enter__(self) -> SessionWriter:
-        for leftover in (self._partial, self._replaced):  # of a killed conversion
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(self._partial, ignore_errors=True)  # of a killed conversion
         self._arrays = {
             name: _create(
                 self._partial / name, dtype=self._dtypes[name], shape=shape, chunk=CHUNK_FRAMES

@@ -74,7 +74,7 @@ def _check_value(current: Any, value: Any, kind: Any, *, path: str) -> Any:
         )
     if kind is float and type(value) is int:
         return float(value)
-    if not _fits(value, kind):
+    if not fits(value, kind):
         name = kind.__name__ if isinstance(kind, type) else kind
         raise UserError(
             f"expected a value of type {name} for {path}, like {current!r}; got {value!r}"
@@ -82,22 +82,24 @@ def _check_value(current: Any, value: Any, kind: Any, *, path: str) -> Any:
     return value
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
     """Whether a plain value has an annotated type; the dataclass checks Literals itself."""
     kinds = typing.get_args(kind)
     match typing.get_origin(kind):
+        case None if dataclasses.is_dataclass(kind):
+            return isinstance(value, kind)
         case None:
             return type(value) is kind or (kind is float and type(value) is int)
         case typing.Literal:
             return type(value) in map(type, kinds)
         case builtins.tuple if isinstance(value, tuple):
             if kinds[-1] is ...:
-                return all(_fits(v, kinds[0]) for v in value)
-            return len(value) == len(kinds) and all(map(_fits, value, kinds))
+                return all(fits(v, kinds[0]) for v in value)
+            return len(value) == len(kinds) and all(map(fits, value, kinds))
         case builtins.tuple:
             return False
         case _:
-            return any(_fits(value, k) for k in kinds)
+            return any(fits(value, k) for k in kinds)
 
 
 def settable_fields(node: Any) -> dict[str, Any]:

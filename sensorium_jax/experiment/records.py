@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from typing import Any
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import optim
 from sensorium_jax.experiment.experiment import Data, Experiment
-from sensorium_jax.experiment.fields import settable_fields
+from sensorium_jax.experiment.fields import fits, settable_fields
 from sensorium_jax.models import Model, cores, losses, modulators, readouts, shifters
 
 
@@ -34,7 +35,7 @@ def from_record(record: Any) -> Any:
     """The experiment of a record that ``to_record`` made.
 
     Raises:
-        UserError: a class that is not in ``classes()``.
+        UserError: a class that is not in ``classes()``, or a field of another name or type.
 
     Examples:
         >>> from_record(to_record(Data(frames=60))) == Data(frames=60)
@@ -47,14 +48,27 @@ def from_record(record: Any) -> Any:
         return tuple(map(from_record, record))
     if not isinstance(record, dict):
         return record
-    label: str = record["type"]
-    kind = classes().get(OLD_LABELS.get(label, label))
+    label = record.get("type")
+    kind = classes().get(OLD_LABELS.get(label, label)) if isinstance(label, str) else None
     if kind is None:
         raise UserError(
             f"expected a class that records know, found {label!r}; register a class of your own "
             f"with sensorium_jax.register, or use one of {', '.join(classes())}"
         )
-    return kind(**{k: from_record(v) for k, v in record.items() if k != "type"})
+    values = {k: from_record(v) for k, v in record.items() if k != "type"}
+    try:
+        return kind(**_checked(kind, values))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{label}: {error}") from None
+
+
+def _checked(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a record's fields; ``ValueError`` for one of another type than its field's."""
+    types = {} if kind in _REGISTRY.values() else typing.get_type_hints(kind)
+    for name, value in values.items():
+        if name in types and not fits(value, types[name]):
+            raise ValueError(f"expected {name} of another type, got {value!r}")
+    return values
 
 
 def classes() -> dict[str, type]:

@@ -18,7 +18,9 @@ STILL_INCHES = 1.7, 1.7 * protocol.HEIGHT / protocol.WIDTH
 LABEL_INCHES = 1.5  # width of a row's label
 SCALE = 6  # pixels of a film for one pixel of the stimulus
 UNITS = {"px_per_frame": "px/frame", "deg": "deg", "px": "px", "hz": "Hz", "frames": "frames"}
-NEEDS = "pictures need matplotlib and imageio; install them with: pip install -e '.[pictures]'"
+NEEDS = (
+    "pictures need matplotlib and imageio; install them with: pip install 'sensorium_jax[pictures]'"
+)
 
 
 def contact_sheet(stimulus: screen.Stimulus, path: Path, *, title: str) -> None:

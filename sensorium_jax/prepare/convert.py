@@ -11,11 +11,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.data.format import Session, TrialTable, finish_store, stored_sessions
-from sensorium_jax.data.writer import (
-    SessionWriter,
-    check_store_folder,
-    is_complete,
-)
+from sensorium_jax.data.writer import SessionWriter, check_store_folder, is_complete, recover
 from sensorium_jax.errors import UserError, hint, is_full_disk
 from sensorium_jax.files import check_path, lock, refuse_overlap
 from sensorium_jax.prepare import labels, release
@@ -35,6 +31,8 @@ class Options(NamedTuple):
             (``release.CORRUPT``).
         command: the user's command, for the provenance.
         rename: other names of sessions, as "OLD=NEW" with the name of the session or its file.
+        fill_gaps: gaps in the behaviour of the release's layout, such as blinks, that are
+            interpolated, in seconds at most; None: a gap is an error.
 
     Examples:
         >>> Options(leave_out=("dynamic29513-3-5:668",)).response
@@ -45,6 +43,7 @@ class Options(NamedTuple):
     leave_out: tuple[str, ...] = ()
     command: str = ""
     rename: tuple[str, ...] = ()
+    fill_gaps: float | None = None
 
     def names(self) -> dict[str, str]:
         """New name of a session by its old one.
@@ -85,7 +84,11 @@ def convert(
         UserError: there is no recording or no such session, a file is damaged, or the disk is full.
     """
     names = options.names()
-    recordings = [r for path in find_sessions(raw) for r in open_sessions(path, names=names)]
+    recordings = [
+        recording
+        for path in find_sessions(raw)
+        for recording in open_sessions(path, names=names, fill_gaps=options.fill_gaps)
+    ]
     if sessions is not None:
         chosen = {id(match_recording(name, recordings)) for name in sessions}
         recordings = [r for r in recordings if id(r) in chosen]
@@ -123,6 +126,7 @@ def convert_all(
     check_store_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".convert.lock", wait=True):
+        recover(out)
         for recording in recordings:
             convert_recording(recording, out, options=options, on_trial=on_trial)
         return finish_store(out)
@@ -183,7 +187,7 @@ def convert_recording(
     """
     excluded = _excluded_trials(recording, options)
     made_from = {
-        "recording": _identity(recording),
+        "recording": identity(recording),
         "response": options.response,
         "left_out": excluded,
     }
@@ -238,6 +242,7 @@ class _Conversion(NamedTuple):
         """Write the session; ``_NotGreyLevels`` if its video does not fit uint8."""
         recording = self.recording
         numbers = [n for n in recording.numbers.tolist() if n not in self.excluded]
+        recording.check(numbers)
         released = {f"released/{name}": x for name, x in recording.released().items()}
         survey = Survey(recording, _stored_clips(self.out, exclude=recording.name))
         rounding, levels = _Rounding(), _Levels()
@@ -343,7 +348,7 @@ def _stored_clips(store: Path, *, exclude: str) -> labels.Clips:
     return clips
 
 
-def _identity(recording: Recording) -> str:
+def identity(recording: Recording) -> str:
     """Digest of a recording's tiers and neurons: identifies it independently of its path."""
     digest = hashlib.sha256("\n".join(recording.tiers).encode())
     digest.update(np.ascontiguousarray(recording.unit_ids).tobytes())
@@ -353,7 +358,7 @@ def _identity(recording: Recording) -> str:
 
 def _excluded_trials(recording: Recording, options: Options) -> list[int]:
     """File numbers of trials that are not stored: corrupt ones, and those of the options."""
-    mouse = release.find_mouse(recording.name)
+    mouse = release.find_mouse(recording.recorded_name)
     corrupt = release.CORRUPT.get(mouse.letter) if mouse else None
     excluded = set() if corrupt is None else {corrupt}
     for entry in options.leave_out:

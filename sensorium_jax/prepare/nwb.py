@@ -17,7 +17,7 @@ all at the origin.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,8 @@ import numpy as np
 from sensorium_jax import protocol
 from sensorium_jax.data.format import Trial
 from sensorium_jax.errors import UserError, hint
-from sensorium_jax.prepare.nwb_film import Film, check_span, path_of, read_times
+from sensorium_jax.prepare.gaps import Gaps
+from sensorium_jax.prepare.nwb_film import Film, check_gaps, check_span, path_of, read_times
 from sensorium_jax.prepare.recording import RawTrial
 
 NEEDS = "reading NWB needs pynwb; install it with: pip install 'sensorium_jax[nwb]'"
@@ -38,7 +39,8 @@ class Names(NamedTuple):
     """Names of the objects of the file to read.
 
     ``stimulus`` and ``response`` None: the only object of its kind; behaviour None: zeros. A name
-    is an object's own, or its path in the file, such as "ophys/Fluorescence/traces".
+    is an object's own, or its path in the file, such as "processing/ophys/Fluorescence/traces",
+    or the end of that path.
 
     Examples:
         >>> Names(pupil_size="pupil_diameter").tier
@@ -53,6 +55,7 @@ class Names(NamedTuple):
     tier: str = "tier"  # column of the trial table
     grey_levels: str | None = None  # "LOW:HIGH", the film's numbers that are black and white
     resample: bool = False  # put a film of another rate on 30 Hz
+    fill_gaps: float | None = None  # seconds of NaN in behaviour that are interpolated at most
 
 
 class NwbSession:
@@ -71,6 +74,8 @@ class NwbSession:
         renamed = renamed or {}
         keys = str(path), path.name, path.stem
         self.source, self.name = path, next((renamed[k] for k in keys if k in renamed), path.stem)
+        self.recorded_name = path.stem
+        self._gaps = Gaps(names.fill_gaps)
         self._file = _open(path)
         film = self._find("film", names.stimulus, "stimulus")
         self._film = Film(film, path, grey_levels=names.grey_levels, resample=names.resample)
@@ -97,6 +102,10 @@ class NwbSession:
             for option, x in zip(("stimulus", "response", *_BEHAVIOR), series, strict=True)
         }
         self.choices |= {"tier": names.tier, "grey_levels": names.grey_levels or ""}
+        self.choices |= self._gaps.choices
+
+    def check(self, numbers: Iterable[int]) -> None:
+        """Nothing: the trial table has every trial."""
 
     def read(self, number: int) -> RawTrial:
         """One trial, by its row of the trial table.
@@ -114,9 +123,10 @@ class NwbSession:
         size, speed, gaze = (
             np.zeros((frames, 1 + (i == 2)))
             if series is None
-            else self._sample(series, times, label)
+            else self._gaps.fill(self._sample(series, times, label))
             for i, series in enumerate(self._behavior)
         )
+        check_gaps(self._clocks[id(self._response)], times, name=self._response.name, trial=label)
         trial = Trial(
             video=self._film.images(times, label),
             behavior=np.concatenate([size, speed], axis=1),
@@ -125,9 +135,10 @@ class NwbSession:
         )
         for name, x in trial._asdict().items():
             if not np.isfinite(x).all():
+                gaps = "" if name in ("video", "response") else "--fill-gaps interpolates; or "
                 raise UserError(
-                    f"expected numbers in the {name} of {label}, found NaN or infinity; give it "
-                    f"the tier {protocol.MISSING!r} to leave it out"
+                    f"expected numbers in the {name} of {label}, found NaN or infinity; {gaps}"
+                    f"give it the tier {protocol.MISSING!r} to leave it out"
                 )
         labelled = bool(trial.response.any())
         return RawTrial(Trial(*(_to_stored_dtype(x) for x in trial)), labelled)
@@ -152,7 +163,7 @@ class NwbSession:
 
     def notes(self) -> list[str]:
         """Remarks on what the file lacks, and what is used instead."""
-        notes = self._film.notes()
+        notes = [*self._film.notes(), *self._gaps.notes()]
         for series, what in zip(
             self._behavior, ("pupil size", "running speed", "pupil centre"), strict=True
         ):
@@ -167,7 +178,7 @@ class NwbSession:
         series = {path_of(x): x for x in self._series(kind)}
         matches = series
         if name is not None:
-            ends = {path: x for path, x in series.items() if path.rpartition("/")[2] == name}
+            ends = {path: x for path, x in series.items() if f"/{path}".endswith(f"/{name}")}
             matches = {name: series[name]} if name in series else ends
         if len(matches) == 1:
             return next(iter(matches.values()))
@@ -177,11 +188,12 @@ class NwbSession:
                 f"expected one {kind} in {self.source}, found {len(matches)} ({paths}); name one "
                 f"by that path with --{option}"
             )
-        if name is None:
+        if name is None or not series:
             raise UserError(
                 f"expected one {kind} in {self.source}, found none; it cannot be converted without"
             )
-        raise UserError(f"no {kind} {name!r} in {self.source}; {hint(name, series)}")
+        words = series if "/" in name else {x.name for x in series.values()}
+        raise UserError(f"no {kind} {name!r} in {self.source}; {hint(name, sorted(words))}")
 
     def _series(self, kind: str) -> list[Any]:
         """All series of a kind; a film is an IndexSeries, or an ImageSeries that none indexes."""
@@ -217,10 +229,13 @@ class NwbSession:
                 f"{self.source}, found {response.data.shape}; transpose them"
             )
         for series, values in zip(self._behavior, (1, 1, 2), strict=True):
-            if series is not None and np.prod(series.data.shape[1:], dtype=int) != values:
+            if series is None:
+                continue
+            shape, dtype = series.data.shape[1:], series.data.dtype
+            if np.prod(shape, dtype=int) != values or dtype.kind not in "fiu":
                 raise UserError(
                     f"expected {values} number a time in {series.name} of {self.source}, found "
-                    f"{series.data.shape[1:]}; name another series"
+                    f"{shape} of {dtype}; name another series"
                 )
 
     def _trials(self, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -241,7 +256,8 @@ class NwbSession:
                 f"trials of {self.source}, found {', '.join(sorted(unknown))}; rename them"
             )
         start, stop = (np.asarray(table[name][:], float) for name in ("start_time", "stop_time"))
-        wrong = (tiers != protocol.MISSING) & ~(stop > start)  # NaN is not greater
+        lasts = np.isfinite(start) & np.isfinite(stop) & (stop > start)
+        wrong = (tiers != protocol.MISSING) & ~lasts
         if wrong.any():
             number = int(wrong.argmax())
             raise UserError(
@@ -281,9 +297,8 @@ def _open(path: Path) -> Any:
     try:
         return pynwb.NWBHDF5IO(str(path), "r").read()  # pyright: ignore[reportCallIssue]
     except Exception as error:  # h5py, hdmf and pynwb each have their own
-        raise UserError(
-            f"expected an NWB file at {path}, it cannot be read ({str(error).splitlines()[0]})"
-        ) from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"expected an NWB file at {path}, it cannot be read ({reason})") from None
 
 
 def _to_stored_dtype(x: np.ndarray) -> np.ndarray:

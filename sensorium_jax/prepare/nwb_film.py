@@ -13,7 +13,7 @@ from sensorium_jax.prepare.screen import average_areas
 
 ASPECT_TOLERANCE = 0.02  # of width over height
 RATE_TOLERANCE = 0.01  # of 30 Hz
-GAP = 2.0  # intervals between images, from which on one is missing
+GAP = 1.75  # intervals between samples, above which one is missing: above 1.5, a late flip at 60 Hz
 SAMPLED_IMAGES = 16  # from which grey levels are recognised
 SHAPE = protocol.HEIGHT, protocol.WIDTH
 
@@ -31,11 +31,11 @@ class Film:
         """
         self.series, self._source = series, source
         self._is_indexed = hasattr(series, "indexed_timeseries")
-        self._times = read_times(series, source)
-        self._interval = float(np.median(np.diff(self._times))) if len(self._times) > 1 else 0.0
         self._resample = resample
         self._store = series.indexed_timeseries if self._is_indexed else series
         self._check_store()
+        self._times = read_times(series, source)
+        self._interval = float(np.median(np.diff(self._times)))
         self._check_rate()
         self._levels = self._read_levels(grey_levels)
 
@@ -63,8 +63,9 @@ class Film:
             UserError: the film does not cover those times, has a gap there, or other grey levels.
         """
         check_span(self._times, times, name=self.series.name, trial=trial)
+        if not self._is_indexed:  # an index says how long each image stands
+            check_gaps(self._times, times, name=self.series.name, trial=trial)
         index = np.maximum(np.searchsorted(self._times, times + 1e-6, side="right") - 1, 0)
-        self._check_gaps(index, trial)
         video = self._frames(index)
         low, high = self._levels
         if video.min() < low or video.max() > high:  # NaN is refused by who reads the trial
@@ -117,7 +118,7 @@ class Film:
             )
 
     def _has_other_rate(self) -> bool:
-        if self._is_indexed or not self._interval:  # an index says how long each image stands
+        if self._is_indexed:
             return False
         return abs(1 / self._interval / protocol.FRAME_RATE_HZ - 1) > RATE_TOLERANCE
 
@@ -127,20 +128,6 @@ class Film:
                 f"expected a film of {protocol.FRAME_RATE_HZ} Hz in {self.series.name} of "
                 f"{self._source}, found {1 / self._interval:.4g} Hz; --resample takes the image on "
                 f"the screen at every 1/{protocol.FRAME_RATE_HZ} s"
-            )
-
-    def _check_gaps(self, index: np.ndarray, trial: str) -> None:
-        """Raise ``UserError`` where an image is missing: the one before would be shown again."""
-        if self._is_indexed:
-            return
-        times = self._times[index.min() : index.max() + 1]
-        gaps = np.flatnonzero(np.diff(times) > GAP * self._interval)
-        if len(gaps):
-            start, end = times[gaps[0]], times[gaps[0] + 1]
-            raise UserError(
-                f"expected images without a gap in {self.series.name} of {trial}, found none "
-                f"between {start:.3f} and {end:.3f} s; give that trial the tier "
-                f"{protocol.MISSING!r}"
             )
 
     def _read_levels(self, option: str | None) -> tuple[float, float]:
@@ -161,23 +148,23 @@ class Film:
 
 
 def path_of(series: Any) -> str:
-    """Where an object is in its file, such as "ophys/Fluorescence/traces"."""
-    names = []
-    while series is not None and series.parent is not None:
-        names.append(series.name)
-        series = series.parent
-    return "/".join(reversed(names))
+    """Where an object is in its file, such as "processing/ophys/Fluorescence/traces"."""
+    return series.get_read_io().manager.get_builder(series).path.removeprefix("root/")
 
 
 def read_times(series: Any, source: Path) -> np.ndarray:
     """Time of every sample, in seconds.
 
     Raises:
-        UserError: a time is not finite, or does not come after the one before.
+        UserError: a time is not finite, or does not come after the one before, or there are fewer
+            than two, or not as many as samples.
     """
-    if series.timestamps is None:
-        return (series.starting_time or 0.0) + np.arange(len(series.data)) / series.rate
-    times = np.asarray(series.timestamps[:], float)
+    times, samples = _clock(series), len(series.data)
+    if len(times) != samples or samples < 2:
+        raise UserError(
+            f"expected two or more samples, each with its time, in {path_of(series)} of {source}, "
+            f"found {samples} with {len(times)} times; correct its timestamps"
+        )
     wrong = ~np.isfinite(times)
     wrong[1:] |= ~(np.diff(times) > 0)
     if wrong.any():
@@ -190,14 +177,41 @@ def read_times(series: Any, source: Path) -> np.ndarray:
     return times
 
 
+def _clock(series: Any) -> np.ndarray:
+    """Times as the file has them, not yet checked."""
+    if series.timestamps is not None:
+        return np.asarray(series.timestamps[:], float)
+    if series.rate is None:
+        return np.zeros(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (series.starting_time or 0.0) + np.arange(len(series.data)) / np.float64(series.rate)
+
+
 def check_span(sampled: np.ndarray, times: np.ndarray, *, name: str, trial: str) -> None:
     """Raise ``UserError`` unless a series, sampled at times in seconds, covers a trial's times."""
-    step = np.median(np.diff(sampled[:100])) if len(sampled) > 1 else 0
+    step = np.median(np.diff(sampled[:100]))
     if times[0] < sampled[0] - 1e-6 or times[-1] > sampled[-1] + step:
         raise UserError(
             f"expected {name} to last from {times[0]:.2f} to {times[-1]:.2f} s for {trial}, found "
             f"{sampled[0]:.2f} to {sampled[-1]:.2f} s; give that trial the tier "
             f"{protocol.MISSING!r}"
+        )
+
+
+def check_gaps(sampled: np.ndarray, times: np.ndarray, *, name: str, trial: str) -> None:
+    """Raise ``UserError`` where samples of a series are missing at a trial's times in seconds.
+
+    The sample before stands for one interval; then the next is due.
+    """
+    interval = np.median(np.diff(sampled))
+    left = np.clip(np.searchsorted(sampled, times + 1e-6, side="right") - 1, 0, len(sampled) - 2)
+    start, end = sampled[left], sampled[left + 1]
+    missing = (end - start > GAP * interval) & (times > start + interval - 1e-6) & (times < end)
+    if missing.any():
+        first = missing.argmax()
+        raise UserError(
+            f"expected {name} without a gap for {trial}, found nothing from {start[first]:.3f} to "
+            f"{end[first]:.3f} s; give that trial the tier {protocol.MISSING!r}"
         )
 
 

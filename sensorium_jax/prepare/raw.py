@@ -13,13 +13,8 @@ length. (Starter kit, README; counts over the ten mice's public metadata.) Simul
 from __future__ import annotations
 
 import hashlib
-import io
-import lzma
-import threading
-import tokenize
 import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +22,8 @@ import numpy as np
 from sensorium_jax import protocol
 from sensorium_jax.data.format import Trial
 from sensorium_jax.errors import UserError
+from sensorium_jax.files import ZIP_ERRORS, read_array
+from sensorium_jax.prepare.gaps import Gaps
 from sensorium_jax.prepare.recording import RawTrial
 
 FOLDERS = {
@@ -36,28 +33,6 @@ FOLDERS = {
     "response": "responses",
 }
 TIERS_FILE = "meta/trials/tiers.npy"
-# What Python raises for damaged zips, and for headers of .npy files, which are Python literals.
-ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    OSError,
-    EOFError,
-    RuntimeError,  # encrypted
-    NotImplementedError,  # of an unknown method
-    ValueError,
-)
-HEADER_ERRORS = (
-    ValueError,
-    EOFError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    tokenize.TokenError,
-)
 MOST_BYTES = 2**30  # of one file; the largest files of the release have 27 MB
 _FETCH = "fetch that session again"
 _FETCH_OR_LEAVE_OUT = "fetch that session again, or leave the trial out (--leave-out)"
@@ -66,26 +41,57 @@ _FETCH_OR_LEAVE_OUT = "fetch that session again, or leave the trial out (--leave
 class RawSession:
     """One session in the raw layout: a folder, or the zip of one."""
 
-    def __init__(self, path: Path, *, root: str | None = None, name: str | None = None):
-        """Open a session; ``root`` is its folder in a zip of several, ``name`` another name."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        root: str | None = None,
+        name: str | None = None,
+        fill_gaps: float | None = None,
+    ):
+        """Open a session.
+
+        Args:
+            path: a session folder, or a zip.
+            root: the session's folder in a zip of several.
+            name: another name for the session.
+            fill_gaps: gaps in behaviour that are interpolated, in seconds at most.
+
+        Raises:
+            UserError: what describes the session is missing, damaged or of another kind.
+        """
+        self._gaps = Gaps(fill_gaps)
+        self.choices = self._gaps.choices
         self._files = _Zip(path, root) if is_zip(path) else _Folder(path)
         self.source, self.name = path, name or self._files.name
+        self.recorded_name = self._files.name
         self.tiers = self._strings(TIERS_FILE)
         self.unit_ids = self._read_unit_ids()
         self.position_um = self._read_positions()
         self.numbers = np.flatnonzero(self.tiers != protocol.MISSING)
         self._check_files()
-        name = self._file_name("behavior", self.numbers[0])
-        self.frames = self._load(name).shape[-1]
-        pupil = self._load(self._file_name("pupil_center", self.numbers[0]))
-        self.tracks_pupil = bool((np.isfinite(pupil) & (pupil != 0)).any())
-
-    choices: dict[str, str] = {}  # the raw layout leaves none
+        self.frames = self._first("behavior").shape[-1]
+        self.tracks_pupil = any(_has_signal(x) for x in self._sound("pupil_center"))
+        self._lacks_size = not self.tracks_pupil and not any(
+            _has_signal(x[:1]) for x in self._sound("behavior")
+        )
+        self._unequal: list[int] = []  # trials whose fields end at different frames
 
     @property
     def simulated(self) -> bool:
         """Whether the mouse is simulated: the session has a folder ``truth``."""
         return self._files.has("truth/trials.json")
+
+    def check(self, numbers: Iterable[int]) -> None:
+        """Raise ``UserError`` unless these trials have files in all fields."""
+        expected = set(numbers)
+        for field, folder in FOLDERS.items():
+            missing = sorted(expected - self._files.numbers(f"data/{folder}"))
+            if missing:
+                raise UserError(
+                    f"expected {self._path(self._file_name(field, missing[0]))}, which is missing "
+                    f"({len(missing)} of {len(expected)} {folder} are); {_FETCH_OR_LEAVE_OUT}"
+                )
 
     def read(self, number: int) -> RawTrial:
         """One trial, by file number: video in grey levels, the other fields float32.
@@ -103,14 +109,18 @@ class RawSession:
             array = _parse(data, self._path(name))
             x = self._check_shape(array, shape, name, _FETCH_OR_LEAVE_OUT)
             raw[field] = np.moveaxis(x, -1, 0)
-        if not self.tracks_pupil:
-            raw["pupil_center"] = self._untracked(raw["pupil_center"], number)
+        self._complete_pupil(raw)
+        for field in ("behavior", "pupil_center"):
+            raw[field] = self._gaps.fill(raw[field])
         labelled = bool(raw["response"].any())
-        frames = min(
+        lengths = {
             self._valid_frames(x, self._file_name(field, number))
             for field, x in raw.items()
             if labelled or field != "response"  # withheld responses are 0 past the trial's end
-        )
+        }
+        frames = min(lengths)
+        if len(lengths) > 1:
+            self._unequal.append(number)
         fields: dict[str, np.ndarray] = {}
         for field, x in raw.items():
             with np.errstate(over="ignore"):
@@ -155,41 +165,49 @@ class RawSession:
 
     def types(self) -> dict[str, str]:
         """Recorded dtype of every field."""
-        number = self.numbers[0]
-        return {field: str(self._load(self._file_name(field, number)).dtype) for field in FOLDERS}
+        return {field: str(self._first(field).dtype) for field in FOLDERS}
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every field's files, time last."""
-        shapes = {
-            "video": (protocol.HEIGHT, protocol.WIDTH),
-            "behavior": (2,),
-            "pupil_center": (2,),
-            "response": (len(self.unit_ids),),
-        }
-        return {field: (*shape, self.frames) for field, shape in shapes.items()}
+        return {field: (*self._values(field), self.frames) for field in FOLDERS}
+
+    def _values(self, field: str) -> tuple[int, ...]:
+        """Shape of a field's values at one time."""
+        if field == "video":
+            return protocol.HEIGHT, protocol.WIDTH
+        return (len(self.unit_ids) if field == "response" else 2,)
 
     def notes(self) -> list[str]:
         """What is unusual about the session, for people."""
-        return [] if self.tracks_pupil else ["the pupil was not tracked: its centre is stored as 0"]
+        notes = self._gaps.notes()
+        if self._unequal:
+            numbers = ", ".join(map(str, sorted(self._unequal)))
+            notes.append(f"trials whose fields differ in length end with the shortest ({numbers})")
+        if not self.tracks_pupil:
+            what = "its size and centre are" if self._lacks_size else "its centre is"
+            notes.append(f"the pupil was not tracked: {what} stored as 0; train without gaze")
+        return notes
 
-    def _untracked(self, pupil_center: np.ndarray, number: int) -> np.ndarray:
-        """Zeros [T 2] for a pupil that no trial has; NaN past the trial's end stay."""
-        if (np.isfinite(pupil_center) & (pupil_center != 0)).any():
-            raise UserError(
-                f"expected no pupil in {self._path(self._file_name('pupil_center', number))}, "
-                "since the first trial has none, found numbers; leave the trials without a pupil "
-                "out (--leave-out)"
-            )
-        return np.zeros_like(pupil_center)
+    def _complete_pupil(self, raw: dict[str, np.ndarray]) -> None:
+        """Zeros for a pupil that no trial has; NaN stay past the end of the running speed."""
+        if self.tracks_pupil:
+            return
+        behavior = raw["behavior"]
+        zeros = np.where(np.isnan(behavior[:, 1:]), np.nan, 0.0)
+        raw["pupil_center"] = np.repeat(zeros, 2, axis=1)
+        if self._lacks_size:
+            raw["behavior"] = np.concatenate([zeros, behavior[:, 1:]], axis=1)
 
     def _read_unit_ids(self) -> np.ndarray:
         name = "meta/neurons/unit_ids.npy"
         ids, where = self._load(name), self._path(name)
         if ids.ndim != 1 or not len(ids):
             raise UserError(f"expected unit ids [neurons] in {where}, found {ids.shape}; {_FETCH}")
+        ids = _as_numbers(ids)
         if ids.dtype.kind not in "fiu" or not (np.isfinite(ids) & (ids == np.rint(ids))).all():
             raise UserError(
-                f"expected whole numbers as unit ids in {where}, found others; {_FETCH}"
+                f"expected whole numbers as unit ids in {where}, found {_first_odd(ids)}; number "
+                "the units, or fetch that session again"
             )
         ids = ids.astype(np.int64)
         if len(np.unique(ids)) < len(ids):
@@ -213,7 +231,7 @@ class RawSession:
         return positions
 
     def _check_files(self) -> None:
-        """Check that all tiers exist, and that the files are those of the trials, in all fields."""
+        """Check that all tiers exist, and that every file has one."""
         path = self._path(TIERS_FILE)
         unknown = set(self.tiers) - {*protocol.TIERS, protocol.MISSING}
         if unknown:
@@ -224,14 +242,7 @@ class RawSession:
         if not len(self.numbers):
             raise UserError(f"expected trials in {path}, found none; {_FETCH}")
         for field, folder in FOLDERS.items():
-            numbers = self._files.numbers(f"data/{folder}")
-            missing = sorted(set(self.numbers.tolist()) - numbers)
-            if missing:
-                raise UserError(
-                    f"expected {self._path(self._file_name(field, missing[0]))}, which is missing "
-                    f"({len(missing)} of {len(self.numbers)} {folder} are); {_FETCH_OR_LEAVE_OUT}"
-                )
-            extra = [n for n in numbers if n >= len(self.tiers)]
+            extra = [n for n in self._files.numbers(f"data/{folder}") if n >= len(self.tiers)]
             if extra:
                 raise UserError(
                     f"expected a tier for every trial in {path}, found {len(self.tiers)} tiers "
@@ -244,9 +255,12 @@ class RawSession:
         incomplete = missing.any(1)
         frames = int(incomplete.argmax()) if incomplete.any() else len(x)
         if not frames or not missing[frames:].all():
+            gaps = (
+                "interpolate short gaps (--fill-gaps SECONDS), or " if x.shape[1:] == (2,) else ""
+            )
             raise UserError(
                 f"expected numbers, then NaN to the end, in {self._path(name)}, found NaN at "
-                f"frame {frames} and numbers behind it; {_FETCH_OR_LEAVE_OUT}"
+                f"frame {frames} and numbers behind it; {gaps}{_FETCH_OR_LEAVE_OUT}"
                 if frames
                 else f"expected numbers in {self._path(name)}, found NaN from the first frame on; "
                 f"{_FETCH_OR_LEAVE_OUT}"
@@ -266,6 +280,22 @@ class RawSession:
                 f"{x.shape}; {_FETCH}"
             )
         return x.astype(str)
+
+    def _first(self, field: str) -> np.ndarray:
+        """The first file of a field that is sound; ``UserError`` if none is."""
+        for x in self._sound(field):
+            return x
+        return self._load(self._file_name(field, self.numbers[0]))
+
+    def _sound(self, field: str) -> Iterator[np.ndarray]:
+        """The files of a field, but for damaged ones: ``read`` tells, unless they are left out."""
+        for number in self.numbers:
+            try:
+                x = self._load(self._file_name(field, number))
+            except UserError:
+                continue
+            if x.dtype.kind in "fiu" and x.shape[:-1] == self._values(field):
+                yield x
 
     def _load_shape(self, name: str, shape: tuple[int, ...], advice: str) -> np.ndarray:
         return self._check_shape(self._load(name), shape, name, advice)
@@ -333,26 +363,37 @@ def is_zip(path: Path) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
-def open_sessions(path: Path, *, names: Mapping[str, str] | None = None) -> list[RawSession]:
+def open_sessions(
+    path: Path, *, names: Mapping[str, str] | None = None, fill_gaps: float | None = None
+) -> list[RawSession]:
     """The sessions of a folder or zip: one, or as many as a zip holds.
 
     Args:
         path: one of ``find_sessions``.
         names: other names of sessions, by the name of the file or folder, or of the session.
+        fill_gaps: see ``RawSession``.
 
     Raises:
         UserError: a session is damaged.
     """
     names = names or {}
-    roots = zip_roots(path) if is_zip(path) else [None]
+    roots = session_roots(path)
     alone = len(roots) == 1
     sessions = []
     for root in roots:
-        session = RawSession(path, root=root)
+        session = RawSession(path, root=root, fill_gaps=fill_gaps)
         keys = [session.name, *([path.name, path.stem, str(path)] if alone else [])]
         session.name = next((names[key] for key in keys if key in names), session.name)
         sessions.append(session)
     return sessions
+
+
+def session_roots(path: Path) -> list[str | None]:
+    """Where a zip or folder holds sessions: folders in the zip; [None] for a folder or bad zip."""
+    try:
+        return [*zip_roots(path)] if is_zip(path) else [None]
+    except UserError:  # ``RawSession`` tells
+        return [None]
 
 
 class _Folder:
@@ -445,31 +486,39 @@ def _numbers(names: Iterable[str]) -> set[int]:
     return {int(stem) for stem in stems if stem.isascii() and stem.isdecimal()}
 
 
-# Headers are Python literals, and CPython 3.11 sometimes fails (SystemError: "AST constructor
-# recursion depth mismatch") when several threads parse literals at once.
-_HEADER_LOCK = threading.Lock()
-
-
 def _parse(data: bytes, path: str) -> np.ndarray:
     """The array of an .npy file, without a copy; object arrays are refused, never unpickled."""
     try:
-        file = io.BytesIO(data)
-        version = np.lib.format.read_magic(file)
-        header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        with _HEADER_LOCK:
-            shape, fortran, dtype = header(file)
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects")
-        size = int(np.prod(shape, dtype=np.int64))
-        x = np.frombuffer(data, dtype, count=size, offset=file.tell())
-        return x.reshape(shape, order="F" if fortran else "C")
-    except HEADER_ERRORS as error:
+        return read_array(data)
+    except ValueError as error:
         raise UserError(
             f"expected a NumPy array in {path}, which is damaged ({error}); {_FETCH}"
         ) from None
+
+
+def _has_signal(x: np.ndarray) -> bool:
+    """Whether a signal was recorded: anything but NaN and 0."""
+    return bool((np.isfinite(x) & (x != 0)).any())
+
+
+def _as_numbers(ids: np.ndarray) -> np.ndarray:
+    """Unit ids that were saved as text, as integers if all are numerals."""
+    if ids.dtype.kind not in "US" or not all(_is_numeral(x) for x in ids.astype(str)):
+        return ids
+    return ids.astype(str).astype(np.int64)
+
+
+def _is_numeral(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19  # within int64
+
+
+def _first_odd(ids: np.ndarray) -> str:
+    """The first unit id that is no whole number."""
+    if ids.dtype.kind in "US":
+        return repr(next(str(x) for x in ids if not _is_numeral(str(x))))
+    if ids.dtype.kind != "f":
+        return str(ids.dtype)
+    return f"{ids[~(np.isfinite(ids) & (ids == np.rint(ids)))][0]:g}"
 
 
 def _grey_levels(video: np.ndarray) -> bool:

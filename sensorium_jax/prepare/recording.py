@@ -35,6 +35,7 @@ class Recording(Protocol):
     """One session, before or after conversion into a store."""
 
     name: str
+    recorded_name: str  # before any --rename
     source: Path
     tiers: np.ndarray  # [n] strings, one for each file number; see ``protocol.TIERS``
     numbers: np.ndarray  # [trials] file numbers that have a trial, ascending
@@ -46,6 +47,10 @@ class Recording(Protocol):
     @property
     def simulated(self) -> bool:
         """Whether the mouse is simulated."""
+        ...
+
+    def check(self, numbers: Iterable[int]) -> None:
+        """Raise ``UserError`` unless these trials are there; ``read`` checks what they hold."""
         ...
 
     def read(self, number: int) -> RawTrial:

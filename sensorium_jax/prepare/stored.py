@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from sensorium_jax import protocol
@@ -17,6 +19,7 @@ class StoredSession:
     def __init__(self, session: Session):
         self.session = session
         self.name, self.source, self.simulated = session.name, session.folder, session.simulated
+        self.recorded_name = session.name
         self.numbers = np.sort(session.trials.number)
         names = np.array((protocol.MISSING, *protocol.TIERS))
         self.tiers = np.full(session.trial_files, protocol.MISSING, names.dtype)
@@ -24,6 +27,9 @@ class StoredSession:
         self._row = {number: row for row, number in enumerate(session.trials.number.tolist())}
         self.unit_ids, self.position_um = session.load("unit_ids"), session.load("position_um")
         self.frames = session.frames
+
+    def check(self, numbers: Iterable[int]) -> None:
+        """Nothing: the table of a session has every trial."""
 
     def read(self, number: int) -> RawTrial:
         """One trial, by file number; ``UserError`` if its checksums are wrong."""

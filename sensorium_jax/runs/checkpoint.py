@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,12 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Every checkpoint is sealed with the digests of its files, which are compared when it is read:
-    orbax keeps no checksums. Where the last one is damaged, the one before it is used.
-
-    Attributes:
-        remarks: what was damaged, for people.
+    orbax keeps no checksums. Where the last one is damaged, the one before it is used, with a
+    warning.
     """
 
     def __init__(self, workdir: Path):
-        self._folder = workdir.absolute() / "checkpoints"
-        self.remarks: list[str] = []
+        self._folder = workdir.resolve() / "checkpoints"
         # Saving is synchronous: the state's buffers are donated to the very next step.
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEPT, cleanup_tmp_directories=True, enable_async_checkpointing=False
@@ -120,9 +118,17 @@ class Checkpoints:
             reason = damage(folder)
             if reason is None:
                 items[name] = ocp.args.StandardRestore(_abstract(like))
-                return step, manager.restore(step, args=ocp.args.Composite(**items))
+                try:
+                    return step, manager.restore(step, args=ocp.args.Composite(**items))
+                except (OSError, MemoryError, jax.errors.JaxRuntimeError):
+                    raise
+                except Exception as error:  # orbax raises plain ones too
+                    reason = f"it cannot be read ({str(error).partition(chr(10))[0][:200]})"
             reasons.append(f"{step}: {reason}")
-            self.remarks.append(f"The checkpoint {folder} is damaged: {reason}.")
+            warnings.warn(
+                f"the checkpoint {folder} is damaged: {reason}; the one before it is used",
+                stacklevel=3,
+            )
         raise UserError(
             f"expected a sound checkpoint in {manager.directory}, all are damaged "
             f"({'; '.join(reasons)}); remove that folder, then the same command trains from the "

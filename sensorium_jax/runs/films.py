@@ -9,6 +9,7 @@ import numpy as np
 from sensorium_jax import protocol
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
+from sensorium_jax.files import read_array
 from sensorium_jax.prepare.screen import average_areas
 
 SHAPE = protocol.HEIGHT, protocol.WIDTH
@@ -89,11 +90,11 @@ def mean_behavior(
 
 def _load(path: Path) -> np.ndarray:
     try:
-        x = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        x = read_array(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise UserError(f"expected an array in {path}, which cannot be read ({error})") from None
-    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu":
-        raise UserError(f"expected an array of numbers in {path}, found another file")
+    if x.dtype.kind not in "fiu":
+        raise UserError(f"expected an array of numbers in {path}, found {x.dtype}")
     return x
 
 

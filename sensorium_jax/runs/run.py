@@ -190,16 +190,11 @@ def load_run(
     recordings = data if isinstance(data, Recordings) else open_recordings(workdir, data=data)
     check_neurons(record, recordings, advice="name the run's own store as data=")
     mesh = parallel.make_mesh(devices)
-    batch = pipeline.example_batch(recordings, frames=experiment.data.frames)
-    like = jax.eval_shape(
-        lambda key: models.init(experiment.model, key, batch, recordings.neurons),
-        jax.random.key(0),
-    )
     like = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(
             x.shape, x.dtype, sharding=parallel.replicated_sharding(mesh)
         ),
-        like,
+        _shapes(experiment, recordings),
     )
     return Run(experiment, recordings, Checkpoints(workdir).restore_best(like), mesh)
 
@@ -220,11 +215,7 @@ def load_weights_run(folder: str | Path, *, data: str | Path | Recordings, devic
         UserError: the folder holds no weights, or the store lacks a mouse or has other neurons.
     """
     trained = load_weights(folder)
-    config = read_json(Path(folder) / CONFIG, advice="export the weights again")
-    if "experiment" in config:
-        experiment = from_record(config["experiment"])
-    else:
-        experiment = Experiment(model=trained.model)
+    experiment = _experiment(Path(folder), trained.model)
     recordings = data if isinstance(data, Recordings) else load_recordings(data)
     recordings = recordings.only(trained.sessions)
     order = [trained.sessions.index(name) for name in recordings.session_names]
@@ -235,7 +226,48 @@ def load_weights_run(folder: str | Path, *, data: str | Path | Recordings, devic
                 f"expected {expected} neurons of {trained.sessions[row]}, as {folder} has, in "
                 f"{recordings.store.path}, found {actual}; name the store that they were trained on"
             )
+    _check_fit(trained.params, _shapes(experiment, recordings), folder)
     mesh = parallel.make_mesh(devices)
     params = models.select_sessions(trained.params, order)
     params = parallel.replicate(jax.tree.map(jnp.asarray, params), mesh)
     return Run(experiment, recordings, params, mesh)
+
+
+def _experiment(folder: Path, model: models.Model) -> Experiment:
+    """What a folder of weights says of their training; the defaults where it says nothing."""
+    config = read_json(folder / CONFIG, advice="export the weights again")
+    if "experiment" not in config:
+        return Experiment(model=model)
+    try:
+        experiment = from_record(config["experiment"])
+        if not isinstance(experiment, Experiment) or experiment.model != model:
+            raise UserError("its experiment is none of its model")
+    except UserError as error:
+        raise UserError(
+            f"expected the training of these weights in {folder / CONFIG}, which is damaged "
+            f"({error}); export the weights again"
+        ) from None
+    return experiment
+
+
+def _shapes(experiment: Experiment, recordings: Recordings) -> Params:
+    """The shapes and dtypes of the weights of an experiment on these recordings."""
+    batch = pipeline.example_batch(recordings, frames=experiment.data.frames)
+    return jax.eval_shape(
+        lambda key: models.init(experiment.model, key, batch, recordings.neurons),
+        jax.random.key(0),
+    )
+
+
+def _check_fit(params: Params, like: Params, folder: str | Path) -> None:
+    """Raise ``UserError`` for weights of other names or shapes than a model's."""
+    expected, found = (
+        {jax.tree_util.keystr(path): np.shape(x) for path, x in jax.tree.leaves_with_path(tree)}
+        for tree in (like._asdict(), params._asdict())
+    )
+    for name in expected | found:
+        if expected.get(name) != found.get(name):
+            raise UserError(
+                f"expected weights {name} of shape {expected.get(name, 'none')} in {folder}, as "
+                f"its model has for these mice, found {found.get(name, 'none')}; export them again"
+            )

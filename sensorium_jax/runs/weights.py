@@ -166,7 +166,8 @@ def load_weights(folder: str | Path) -> TrainedModel:
         model, sessions = from_record(config["model"]), tuple(config["sessions"])
         tree = _nested(arrays)
         neurons = Neurons(**tree["neurons"])
-        params = Params(tree["params"]["weights"], tree["params"].get("stats", {}))
+        params = Params(**{"stats": {}} | tree["params"])
+        _check_parts(model, params, neurons)
     except (*DAMAGE, UserError) as error:
         raise UserError(
             f"expected exported weights in {folder}: {ARRAYS} or {CONFIG} is damaged "
@@ -178,6 +179,23 @@ def load_weights(folder: str | Path) -> TrainedModel:
             f"found {len(neurons.mask)}; export them again"
         )
     return TrainedModel(model, params, neurons, sessions)
+
+
+def _check_parts(model: models.Model, params: Params, neurons: Neurons) -> None:
+    """Raise ``ValueError`` for weights of other parts than the model's, or neurons without places.
+
+    The shapes of weights are those of the first film: they are checked when a model predicts.
+    """
+    if not isinstance(model, models.Model):
+        raise ValueError(f"expected a model, found {type(model).__name__}")
+    parts = {"core", "readout"} | {x for x in ("shifter", "modulator") if getattr(model, x)}
+    if params.weights.keys() != parts:
+        raise ValueError(f"expected {', '.join(sorted(parts))}, found {', '.join(params.weights)}")
+    shape = np.shape(neurons.mask)
+    if neurons.mask.ndim != 2 or neurons.position_um.shape != (*shape, 3):
+        raise ValueError(f"expected a place of every neuron of the mask {shape}")
+    if neurons.mean_response.shape != shape:
+        raise ValueError(f"expected a mean response of every neuron of the mask {shape}")
 
 
 def _flat(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:

@@ -113,7 +113,9 @@ def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
     )
     try:
         experiment = from_record(record["experiment"])
-    except (UserError, KeyError, TypeError, ValueError) as error:
+        if not isinstance(experiment, Experiment):
+            raise UserError(f"its experiment is {type(experiment).__name__}")
+    except UserError as error:
         raise UserError(
             f"expected an experiment of sensorium_jax {__version__} in {workdir / RECORD}, "
             f"written by {record.get('version')}: {error}; train it again, or install that version"
@@ -123,4 +125,10 @@ def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
             f"expected the ids of a run's neurons in {workdir / RECORD}, found none: it is older "
             "than their record; train it again"
         )
+    for name, kind in (("data", str), ("units", dict)):
+        if not isinstance(record[name], kind):
+            raise UserError(
+                f"expected {name} as text or a table in {workdir / RECORD}, found "
+                f"{record[name]!r}: it is damaged; train it again"
+            )
     return experiment, record

@@ -114,17 +114,23 @@ def entry(workdir: str | Path) -> Entry:
     report = results.read_report(workdir)
     try:
         means = [m for m in report["means"] if m["family"] == ALL]
-        single, average = (
-            {m["tier"]: m[key] for m in means if m.get(key := f"{field}_by_neuron") is not None}
-            for field in INTERVAL_SCORES
-        )
+        single, average = (_by_tier(means, f"{field}_by_neuron") for field in INTERVAL_SCORES)
         simulated = any(score["single_trial_ceiling"] is not None for score in report["scores"])
-    except (AttributeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(
             f"expected scores in {workdir / results.REPORT}, found another version's "
             f"({type(error).__name__}: {error}); {results.ADVICE}"
         ) from None
     return Entry(workdir.name, single, str(workdir), "SIMULATED" if simulated else "yours", average)
+
+
+def _by_tier(means: Sequence[dict], key: str) -> dict[str, float]:
+    """Where a score is defined, its value by tier; ``TypeError`` for one that is no number."""
+    scores = {m["tier"]: m[key] for m in means if m[key] is not None}
+    for tier, score in scores.items():
+        if not isinstance(score, float):
+            raise TypeError(f"{key} of {tier} is {score!r}")
+    return scores
 
 
 def board(entries: Sequence[Entry], *, field: str = SINGLE_TRIAL) -> Table:

@@ -7,14 +7,13 @@ neurons' means, so that float32 is precise enough: 81 MB for the ten mice of the
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.files import read_json, whole_file, write_json
+from sensorium_jax.files import read_arrays, read_json, whole_file, write_json
 from sensorium_jax.scores.report import Report
 from sensorium_jax.scores.score import ALL, INTERVAL_SCORES, SINGLE_TRIAL
 
@@ -70,16 +69,15 @@ def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> ClipMoments:
         raise UserError(f"expected a score of {' or '.join(INTERVAL_SCORES)}, got {field!r}")
     path = workdir / SCORES
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [name.split("/") for name in arrays]
-            return {
-                (tier, session): arrays[f"{field}/{tier}/{session}"].astype(np.float64)
-                for name, tier, session in names
-                if name == field
-            }
+        arrays = {tuple(name.split("/")): x for name, x in read_arrays(path).items()}
+        return {
+            (tier, session): x.astype(np.float64)
+            for (name, tier, session), x in arrays.items()
+            if name == field
+        }
     except FileNotFoundError:
         raise UserError(f"expected {path}, which is missing; {ADVICE}") from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except ValueError as error:
         raise UserError(
             f"expected arrays in {path}, which is damaged or older ({error}); {ADVICE}"
         ) from None

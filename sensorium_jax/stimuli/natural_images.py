@@ -180,7 +180,7 @@ def load_image(path: Path) -> np.ndarray:
         from PIL import Image, ImageOps
     except ImportError:
         raise UserError(
-            "reading images needs pillow; install it with: pip install -e '.[pictures]'"
+            "reading images needs pillow; install it with: pip install 'sensorium_jax[pictures]'"
         ) from None
     try:
         with Image.open(path) as image:

@@ -147,7 +147,7 @@ def _rows(path: Path, source: str) -> Iterator[_Row]:
         for batch in file.iter_batches(batch_size=1, columns=list(COLUMNS)):
             mouse, number, prediction, ids = (batch.column(column)[0] for column in COLUMNS)
             yield _row(mouse, number, prediction, ids, source)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"expected parquet in {source}, it cannot be read ({reason})") from None
 

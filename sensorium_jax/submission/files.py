@@ -46,6 +46,6 @@ def parquet() -> tuple[ModuleType, ModuleType]:
         import pyarrow.parquet
     except ImportError:
         raise UserError(
-            "expected pyarrow, which is not installed; pip install -e '.[submission]'"
+            "expected pyarrow, which is not installed; pip install 'sensorium_jax[submission]'"
         ) from None
     return pyarrow, pyarrow.parquet

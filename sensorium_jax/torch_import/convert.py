@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.files import read_json
+from sensorium_jax.files import read_arrays, read_json
 from sensorium_jax.runs.weights import TrainedModel
 from sensorium_jax.torch_import import from_starter_kit
 from sensorium_jax.torch_import.recognise import recognise
@@ -74,8 +73,8 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(
-            f"expected PyTorch, to read {path}, found none; pip install torch, or give the "
-            "state dict as .npz"
+            f"expected PyTorch, to read {path}, found none; pip install 'sensorium_jax[bench]', or "
+            "give the state dict as .npz"
         ) from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -144,7 +143,6 @@ def compare(m: TrainedModel, path: Path, *, session: str | None, tolerance: floa
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return read_arrays(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"expected arrays in {path}, which cannot be read ({error})") from None

@@ -87,8 +87,6 @@ class Member:
         self.position = loop["position"]
         self.batches.set_state(self.position)
         self.log.forget_after(self.step)
-        for remark in self.checkpoints.remarks:
-            self.console.print(self.label + remark)
         progress = f"step {self.step} of {self.programs.total_steps}"
         message = f"Already trained ({progress})." if self.done else f"Resuming at {progress}."
         self.console.print(self.label + message)

@@ -34,7 +34,7 @@ class MetricLog:
         """Remove damaged lines and those of later steps, which a resumed run computes again."""
         if not (self._writes and self._path.exists()):
             return
-        kept = [r for r in read_json_lines(self._path) if r.get("step", step + 1) <= step]
+        kept = [r for r in read_json_lines(self._path) if r["step"] <= step]
         with whole_file(self._path) as partial:
             partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
 

@@ -13,10 +13,11 @@ from sensorium_jax import protocol
 from sensorium_jax.data.format import SESSION_FILE, STORE_FILE, open_store
 from sensorium_jax.errors import UserError
 from sensorium_jax.prepare import labels
+from sensorium_jax.prepare.convert import identity
 from sensorium_jax.prepare.doctor import published
 from sensorium_jax.prepare.doctor.findings import ERROR, NOTE, WARNING, Diagnosis, Examined, Finding
 from sensorium_jax.prepare.doctor.session import examine_session
-from sensorium_jax.prepare.raw import RawSession, find_sessions
+from sensorium_jax.prepare.raw import RawSession, find_sessions, open_sessions, session_roots
 from sensorium_jax.prepare.recording import OnTrial
 from sensorium_jax.prepare.stored import StoredSession
 
@@ -52,6 +53,7 @@ def examine(
     for open_recording in _stored_recordings(path) if is_store else _raw_recordings(path):
         try:
             recording = open_recording()
+            recording.check(recording.numbers.tolist())
         except UserError as error:
             findings.append(Finding(ERROR, str(path), str(error)))
             continue
@@ -69,8 +71,9 @@ def examine(
 
 def _raw_recordings(path: Path) -> Iterator[Callable[[], RawSession]]:
     """Functions that open the recordings of a folder, one each."""
-    for session in find_sessions(path):
-        yield lambda session=session: RawSession(session)
+    for source in find_sessions(path):
+        for root in session_roots(source):
+            yield lambda source=source, root=root: RawSession(source, root=root)
 
 
 def _stored_recordings(path: Path) -> Iterator[Callable[[], StoredSession]]:
@@ -127,16 +130,33 @@ def _compare_labels(recording: StoredSession, mouse: Examined) -> Iterator[Findi
         yield Finding(WARNING, mouse.name, text)
 
 
+def _find_source(recording: StoredSession, raw: Path) -> RawSession:
+    """The recording that a session was made from: of the same tiers and neurons.
+
+    Raises:
+        UserError: there is none, or one in ``raw`` is damaged.
+    """
+    made_from = recording.session.made_from
+    seconds = made_from.get("choices", {}).get("fill_gaps", "").removesuffix(" s")
+    fill_gaps = float(seconds) if seconds else None
+    sources = [s for path in find_sessions(raw) for s in open_sessions(path, fill_gaps=fill_gaps)]
+    same = [s for s in sources if identity(s) == made_from["recording"]]
+    for source in (*same, *sources):
+        if source.name == recording.name:
+            return source
+    if same:  # it was renamed
+        return same[0]
+    names = ", ".join(s.name for s in sources)
+    raise UserError(f"not in {raw}, which has {names}: not compared")
+
+
 def _compare_raw(recording: StoredSession, raw: Path, on_trial: OnTrial) -> Iterator[Finding]:
     """Compare every stored array with the recording's, bit for bit."""
-    by_name = {
-        path.stem if path.suffix == ".zip" else path.name: path for path in find_sessions(raw)
-    }
-    if recording.name not in by_name:
-        text = f"not in {raw}, which has {', '.join(by_name)}: not compared"
-        yield Finding(ERROR, recording.name, text)
+    try:
+        source = _find_source(recording, raw)
+    except UserError as error:
+        yield Finding(ERROR, recording.name, str(error))
         return
-    source = RawSession(by_name[recording.name])
     missing = set(source.numbers.tolist()) - set(recording.numbers.tolist())
     if missing:
         text = f"trials {', '.join(map(str, sorted(missing)))} of {source.source} are not stored"

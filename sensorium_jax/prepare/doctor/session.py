@@ -61,6 +61,7 @@ def examine_session(
         *_check_neurons(recording.name, neurons),
         *published.counts(recording, table),
         *_check_statistics(recording, survey),
+        *(Finding(NOTE, recording.name, note) for note in recording.notes()),
     ]
     shape = len(recording.unit_ids), recording.frames
     types = recording.types()
@@ -79,6 +80,9 @@ def _check_trial(recording: Recording, item: ClassifiedTrial) -> Iterator[Findin
         lowest = trial.response.min()
         text = f"expected responses of 0 and more, found {lowest:g}"
         yield Finding(WARNING, label, f"{text}; are they deconvolved, and not z-scored?")
+    if not trial.response.any() and recording.tiers[item.number] not in protocol.TEST_TIERS:
+        text = "expected responses, found 0 of every neuron in every frame"
+        yield Finding(WARNING, label, f"{text}; if they were not recorded, leave it out")
     if trial.behavior.min() < 0:
         yield Finding(WARNING, label, "expected pupil size and speed of 0 and more, found less")
     if len(trial.video) > LONGEST_CLIP_FRAMES:
