@@ -46,8 +46,8 @@ _HEADER_ERRORS = (
     RecursionError,
     tokenize.TokenError,
 )
-# CPython 3.11 sometimes fails (SystemError: "AST constructor recursion depth mismatch") when several
-# threads parse literals at once.
+# CPython 3.11 sometimes fails (SystemError: "AST constructor recursion depth mismatch") when
+# several threads parse literals at once.
 _HEADER_LOCK = threading.Lock()
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # of file systems without locks
 
@@ -148,6 +148,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(info.comment for info in archive.infolist()):  # damage: it swallows what follows
+                raise ValueError("its directory is damaged")
             files = {name: archive.read(name) for name in archive.namelist()}
     except FileNotFoundError:
         raise

@@ -12,8 +12,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share their parent's
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
 
 import pytest  # noqa: E402
+import small  # noqa: E402
 
 from sensorium_jax import simulate
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.prepare.convert import convert
 
 
@@ -40,3 +42,16 @@ def store(raw, tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     convert(raw, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def recordings(store):
+    """``store``, open."""
+    return load_recordings(store)
+
+
+@pytest.fixture(scope="session")
+def whole(recordings, tmp_path_factory):
+    """An uninterrupted run, read-only: (workdir, best weights, terminal)."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    return workdir, *small.train_in(recordings, workdir)

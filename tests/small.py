@@ -1,12 +1,18 @@
 """A model and a batch small enough to compile in seconds, with sessions of unequal size."""
 
 import dataclasses
+import json
 
+import jax
 import numpy as np
+from rich.console import Console
 
+from sensorium_jax import parallel
 from sensorium_jax.experiment import Data, Experiment, optim
 from sensorium_jax.models import Model, cores, readouts, shifters
 from sensorium_jax.models.nn.recurrent import ConvGRU
+from sensorium_jax.runs.workdir import claim
+from sensorium_jax.training.loop import train
 from sensorium_jax.types import Batch, Moments, Neurons, Statistics
 
 NEURONS = (5, 7)
@@ -90,3 +96,19 @@ def experiment(**changes):
         max_epochs=2,
     )
     return dataclasses.replace(base, **changes)
+
+
+def train_in(recordings, workdir, trained=None, *, devices=1):
+    """Train as the driver does; returns the best weights and what the terminal showed."""
+    trained = trained or experiment()
+    console = Console(width=100, record=True, quiet=False, file=open("/dev/null", "w"))
+    claim(workdir, trained, recordings)
+    mesh = parallel.make_mesh(devices)
+    params = train(trained, workdir, recordings, mesh=mesh, console=console)
+    return jax.device_get(params), console.export_text()
+
+
+def metrics_of(workdir):
+    """metrics.jsonl without its clock."""
+    records = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k != "time"} for r in records]

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,23 @@ def test_half_written_store(stored, tmp_path):
     (store / "store.json").unlink()
     with pytest.raises(UserError, match="half-written; "):
         doctor.examine(store)
+
+
+def test_zips_of_several_mice_and_renamed_ones_are_compared(mouse, tmp_path):
+    (tmp_path / "raw").mkdir()
+    with zipfile.ZipFile(tmp_path / "raw/mice.zip", "w") as out:
+        for name in ("one", "two"):
+            for file in sorted(p for p in mouse.rglob("*") if p.is_file()):
+                out.write(file, f"{name}/{file.relative_to(mouse)}")
+    options = Options(rename=("two=other",))
+    convert(tmp_path / "raw", tmp_path / "store", options=options)
+    assert len(doctor.examine(tmp_path / "raw").sessions) == 2
+    diagnosis = doctor.examine(tmp_path / "store", raw=tmp_path / "raw")
+    assert diagnosis.healthy and [mouse.name for mouse in diagnosis.sessions] == ["one", "other"]
+    assert sum("bit for bit" in text for text in said(diagnosis, doctor.NOTE)) == 2
+
+
+def test_what_was_noted_of_a_mouse_is_told(copy):
+    for path in (copy / "data/pupil_center").glob("*.npy"):
+        change(path, lambda x: x * 0)
+    assert any("was not tracked" in text for text in said(doctor.examine(copy), doctor.NOTE))

@@ -178,3 +178,25 @@ def test_a_run_keeps_its_table(store, table, tmp_path):
     start("plain", None)
     with pytest.raises(UserError, match="holds a run with the store's own tiers"):
         start("plain", table)
+
+
+def as_spreadsheet(text, *, separator=",", empty=False, mark=False):
+    """A table as spreadsheets save it."""
+    text = text.replace(",", separator)
+    if empty:
+        width = text.splitlines()[0].count(separator)
+        text = text.replace("\n", f"\r\n{separator * width}\r\n", 2) + "\r\n \r\n"
+    return ("\ufeff" if mark else "") + text
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [{"mark": True}, {"separator": ";", "mark": True}, {"separator": "\t"}, {"empty": True}],
+)
+def test_tables_of_spreadsheets_are_read(saved, store, table):
+    expected = load_recordings(store, tiers=table)
+    table.write_text(as_spreadsheet(table.read_text(), **saved), encoding="utf-8", newline="")
+    read = load_recordings(store, tiers=table)
+    for one, other in zip(expected.sessions, read.sessions, strict=True):
+        np.testing.assert_array_equal(one.trials.tier, other.trials.tier)
+        np.testing.assert_array_equal(one.trials.number, other.trials.number)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 import small
-from rich.console import Console
+from small import metrics_of, train_in
 
 from sensorium_jax import load_run, parallel, simulate
 from sensorium_jax.data.recordings import load_recordings
@@ -21,35 +21,7 @@ from sensorium_jax.prepare.convert import convert
 from sensorium_jax.runs.checkpoint import KEPT, Checkpoints
 from sensorium_jax.runs.workdir import claim
 from sensorium_jax.training import metric_log
-from sensorium_jax.training.loop import Interrupted, train
-
-
-@pytest.fixture(scope="module")
-def recordings(store):
-    return load_recordings(store)
-
-
-def run(recordings, workdir, experiment=None, *, devices=1):
-    """Train as the driver does; returns the best weights and what the terminal showed."""
-    experiment = experiment or small.experiment()
-    console = Console(width=100, record=True, quiet=False, file=open("/dev/null", "w"))
-    claim(workdir, experiment, recordings)
-    mesh = parallel.make_mesh(devices)
-    params = train(experiment, workdir, recordings, mesh=mesh, console=console)
-    return jax.device_get(params), console.export_text()
-
-
-@pytest.fixture(scope="module")
-def whole(recordings, tmp_path_factory):
-    """An uninterrupted run: (workdir, best weights, terminal)."""
-    workdir = tmp_path_factory.mktemp("whole") / "run"
-    return workdir, *run(recordings, workdir)
-
-
-def lines(workdir):
-    """metrics.jsonl without its clock."""
-    records = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in r.items() if k != "time"} for r in records]
+from sensorium_jax.training.loop import Interrupted
 
 
 def assert_same(a, b):
@@ -71,7 +43,7 @@ def signal_once(monkeypatch, number, *, step):
 
 def test_a_run_learns_and_leaves_its_story(whole):
     workdir, _, shown = whole
-    records = lines(workdir)
+    records = metrics_of(workdir)
     scores = [r for r in records if "oracle" in r]
     assert [r["step"] for r in scores] == [3, 6]
     assert all({"loss", "poisson", "penalty", "grad_norm"} <= r.keys() for r in records[:1])
@@ -84,42 +56,42 @@ def test_stopped_and_resumed_equals_never_stopped(number, whole, recordings, tmp
     signal_once(monkeypatch, number, step=1)
     before = signal.getsignal(number)  # ignored where a shell started the tests in the background
     with pytest.raises(Interrupted, match="saved at step 2 of 6"):  # logged while step 2 runs
-        run(recordings, tmp_path / "run")
+        train_in(recordings, tmp_path / "run")
     assert signal.getsignal(number) is before
-    params, shown = run(recordings, tmp_path / "run")
+    params, shown = train_in(recordings, tmp_path / "run")
     assert "Resuming at step 2 of 6" in shown
     assert_same(params, whole[1])
-    assert lines(tmp_path / "run") == lines(whole[0])
+    assert metrics_of(tmp_path / "run") == metrics_of(whole[0])
 
 
 def test_a_finished_run_is_not_trained_again(whole, recordings):
-    before = lines(whole[0])
-    params, shown = run(recordings, whole[0])
+    before = metrics_of(whole[0])
+    params, shown = train_in(recordings, whole[0])
     assert "Already trained (step 6 of 6)" in shown
     assert_same(params, whole[1])
-    assert lines(whole[0]) == before
+    assert metrics_of(whole[0]) == before
 
 
 def test_killed_run_forgets_what_it_will_do_again(recordings, tmp_path, whole, monkeypatch):
     signal_once(monkeypatch, signal.SIGINT, step=3)
     with pytest.raises(Interrupted):
-        run(recordings, tmp_path / "run")
+        train_in(recordings, tmp_path / "run")
     with (tmp_path / "run/metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "loss": 1}\n{"step": 6, "lo')  # written after the last save
-    run(recordings, tmp_path / "run")
-    assert lines(tmp_path / "run") == lines(whole[0])
+    train_in(recordings, tmp_path / "run")
+    assert metrics_of(tmp_path / "run") == metrics_of(whole[0])
 
 
 def test_plateau_brings_the_best_weights_back(recordings, tmp_path):
     # A tolerance that nothing after the first epoch can beat.
     plateau = optim.Plateau(patience=1, rounds=2, tolerance=3.0)
     plan = small.experiment(plateau=plateau, epoch_steps=1, max_epochs=9)
-    params, shown = run(recordings, tmp_path / "run", plan)
-    scores = [r for r in lines(tmp_path / "run") if "oracle" in r]
+    params, shown = train_in(recordings, tmp_path / "run", plan)
+    scores = [r for r in metrics_of(tmp_path / "run") if "oracle" in r]
     assert [r["step"] for r in scores] == [1, 2, 3]  # better, decay, stop
     assert [r["lr_scale"] for r in scores] == [1.0, 0.3, 0.3]
     assert "learning rate lowered" in shown
-    first, _ = run(recordings, tmp_path / "one", dataclasses.replace(plan, max_epochs=1))
+    first, _ = train_in(recordings, tmp_path / "one", dataclasses.replace(plan, max_epochs=1))
     assert_same(params, first)
 
 
@@ -136,10 +108,10 @@ def test_a_resumed_run_that_decays_compiles_once(recordings, tmp_path, monkeypat
     plateau = optim.Plateau(patience=2, rounds=2, tolerance=3.0)
     plan = small.experiment(plateau=plateau, epoch_steps=1, max_epochs=9)
     with pytest.raises(Interrupted):
-        run(recordings, tmp_path / "run", plan, devices=2)
+        train_in(recordings, tmp_path / "run", plan, devices=2)
     programs.clear()
-    run(recordings, tmp_path / "run", plan, devices=2)
-    rates = [r["lr_scale"] for r in lines(tmp_path / "run") if "oracle" in r]
+    train_in(recordings, tmp_path / "run", plan, devices=2)
+    rates = [r["lr_scale"] for r in metrics_of(tmp_path / "run") if "oracle" in r]
     assert rates[1:3] == [1.0, 0.3] and len(rates) == 5  # two steps on, decay, two more
     assert [program._cache_size() for program in programs] == [1, 1]
 
@@ -147,7 +119,7 @@ def test_a_resumed_run_that_decays_compiles_once(recordings, tmp_path, monkeypat
 def test_divergence_is_an_error_of_one_line(recordings, tmp_path):
     plan = override(small.experiment(), "optimizer.learning_rate=1e30")
     with pytest.raises(UserError, match="finite loss, got nan at step .*learning_rate|got NaN"):
-        run(recordings, tmp_path / "run", plan)
+        train_in(recordings, tmp_path / "run", plan)
 
 
 def test_full_disk(recordings, tmp_path, monkeypatch):
@@ -156,7 +128,7 @@ def test_full_disk(recordings, tmp_path, monkeypatch):
 
     monkeypatch.setattr("orbax.checkpoint.CheckpointManager.save", fail)
     with pytest.raises(UserError, match="no space left for a checkpoint .*same command"):
-        run(recordings, tmp_path / "run")
+        train_in(recordings, tmp_path / "run")
 
 
 # --- load_run -----------------------------------------------------------------------------------
@@ -166,7 +138,7 @@ def test_a_run_reopens(whole, recordings):
     again = load_run(whole[0])
     assert again.experiment == small.experiment()
     assert_same(jax.device_get(again.params), whole[1])
-    best = max(r["oracle"] for r in lines(whole[0]) if "oracle" in r)
+    best = max(r["oracle"] for r in metrics_of(whole[0]) if "oracle" in r)
     assert again.evaluate(again.params, "oracle").by_neuron("oracle") == pytest.approx(best)
 
 
@@ -279,4 +251,4 @@ def test_tensorboard_gets_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", fake)
     metric_log.MetricLog(tmp_path).write(7, {"loss": 0.5})
     assert written == [("loss", 0.5, 7)]
-    assert lines(tmp_path) == [{"step": 7, "loss": 0.5}]
+    assert metrics_of(tmp_path) == [{"step": 7, "loss": 0.5}]

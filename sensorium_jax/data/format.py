@@ -40,18 +40,18 @@ from sensorium_jax.files import check_path, read_json, write_json
 VERSION = 2
 STORE_FILE, SESSION_FILE = "store.json", "meta.json"
 FIELDS = ("video", "behavior", "pupil_center", "response")
-META = ("neurons", "frames", "trial_files", "simulated", "provenance", "trials")
 KINDS = ("released", "framewise", "pooled")
 CHUNK_FRAMES = 25
-_META_TYPES = {
+META = {  # types of what a session's record holds
     "neurons": int,
     "frames": int,
     "trial_files": int,
     "simulated": bool,
+    "made_from": dict,
     "provenance": dict,
     "trials": dict,
 }
-_COLUMN_TYPES = {
+COLUMNS = {  # types of the entries of ``TrialTable``
     "number": int,
     "tier": str,
     "family": str,
@@ -99,7 +99,7 @@ class Session:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        meta = read_json(folder / SESSION_FILE, advice=remedy(folder.parent), keys=META)
+        meta = read_json(folder / SESSION_FILE, advice=remedy(folder.parent), keys=tuple(META))
         _check_meta(meta, folder)
         self.name = folder.name
         self.neurons: int = meta["neurons"]
@@ -180,7 +180,7 @@ class Session:
         return self._open[name]
 
     def _check_shape(self, name: str, array: ts.TensorStore) -> None:
-        """Raise ``ValueError`` for an array of other trials, frames or neurons than the record's."""
+        """Raise ``ValueError`` for an array of other trials, frames or neurons than recorded."""
         chunk = array.chunk_layout.write_chunk.shape
         expected = chunk  # a single one
         if name in (*FIELDS, "rate"):
@@ -216,8 +216,8 @@ class Store(NamedTuple):
 
 def _check_meta(meta: dict[str, Any], folder: Path) -> None:
     """Raise ``UserError`` for a record of a session whose values cannot be."""
-    wrong = [name for name, kind in _META_TYPES.items() if type(meta[name]) is not kind]
-    wrong = wrong or _wrong_columns(meta)
+    wrong = [name for name, kind in META.items() if type(meta[name]) is not kind]
+    wrong = wrong or _wrong_columns(meta) or _wrong_provenance(meta)
     if wrong:
         raise UserError(
             f"expected other values of {', '.join(wrong)} in {folder / SESSION_FILE}, which is "
@@ -227,7 +227,7 @@ def _check_meta(meta: dict[str, Any], folder: Path) -> None:
 
 def _wrong_columns(meta: dict[str, Any]) -> list[str]:
     """The columns of a session's table of trials whose values cannot be."""
-    columns = {name: meta["trials"].get(name) for name in _COLUMN_TYPES}
+    columns = {name: meta["trials"].get(name) for name in COLUMNS}
     length = len(columns["number"]) if isinstance(columns["number"], list) else 0
     valid = {
         "number": lambda x: 0 <= x < meta["trial_files"],
@@ -236,12 +236,20 @@ def _wrong_columns(meta: dict[str, Any]) -> list[str]:
     }
     return [
         f"trials.{name}"
-        for name, kind in _COLUMN_TYPES.items()
+        for name, kind in COLUMNS.items()
         if not isinstance(x := columns[name], list)
         or len(x) != length
         or not all(type(value) is kind and valid.get(name, lambda _: True)(value) for value in x)
         or (name == "number" and len(set(x)) < length)
     ]
+
+
+def _wrong_provenance(meta: dict[str, Any]) -> list[str]:
+    """What is needed of a session's provenance, and is not as it was written."""
+    digests, notes = (meta["provenance"].get(name, []) for name in ("sha256", "notes"))
+    if not isinstance(digests, list) or len(digests) != len(meta["trials"]["number"]):
+        return ["provenance.sha256"]
+    return [] if isinstance(notes, list) else ["provenance.notes"]
 
 
 def open_store(path: Path) -> Store:

@@ -73,7 +73,8 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
     except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if is_full_disk(error):  # of the temporary folder
             raise
-        raise UserError(f"expected a submission, {path} cannot be read ({error})") from None
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"expected a submission, {path} cannot be read ({reason})") from None
     tracks = [sorted(tiers) for tiers in protocol.TRACKS.values()]
     if sorted(c.tier for c in checked) not in tracks:
         raise UserError(
@@ -85,7 +86,7 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
 
 def _tier(name: str, source: str) -> str:
     if name not in TIERS:
-        raise UserError(f"expected a file named {' or '.join(TIERS)}, got {source}; rename it")
+        raise UserError(f"expected a file named {' or '.join(TIERS)}, got {source!r}; rename it")
     return TIERS[name]
 
 
@@ -148,7 +149,7 @@ def _rows(path: Path, source: str) -> Iterator[_Row]:
             mouse, number, prediction, ids = (batch.column(column)[0] for column in COLUMNS)
             yield _row(mouse, number, prediction, ids, source)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         raise UserError(f"expected parquet in {source}, it cannot be read ({reason})") from None
 
 

@@ -156,7 +156,7 @@ def _check_statistics(recording: Recording, survey: Survey) -> Iterator[Finding]
         for moment, x in (("mean", mean), ("std", std)):
             y = released[f"{field}_{moment}"][: len(x)]
             scale = np.maximum(std, protocol.STD_FLOOR * np.nanmean(std))
-            valid = np.isfinite(y) & np.isfinite(x)
+            valid = np.isfinite(y) & np.isfinite(x) & (scale > 0)
             error = np.abs(y - x)[valid] / scale[valid]
             if len(error) and (share := float((error > STATISTICS_TOLERANCE).mean())):
                 text = f"released {field} {moment} differs from the train tier's own by more than "
