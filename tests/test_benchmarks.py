@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 ENVIRONMENT = {"commit", "command", "cpu", "cores", "jax", "backend", "device"}
 
@@ -144,6 +146,7 @@ def test_cost(run, small_demo, monkeypatch):
     assert run(cost, "--rounds", 1)["compiled"] == 1
 
 
+@pytest.mark.torch
 def test_against_torch(run, monkeypatch):
     pytest.importorskip("torch", reason="the peer is written in PyTorch: pip install -e '.[bench]'")
     import against_torch
@@ -175,6 +178,7 @@ def test_against_torch(run, monkeypatch):
     assert result["seconds"].keys() == {"sensorium_jax", "PyTorch"}
 
 
+@pytest.mark.torch
 def test_a_gpu_that_jax_does_not_see_is_refused(run, monkeypatch):
     torch = pytest.importorskip("torch", reason="the peer is written in PyTorch")
     import against_torch
@@ -184,6 +188,7 @@ def test_a_gpu_that_jax_does_not_see_is_refused(run, monkeypatch):
         run(against_torch, "--device=cuda")
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", ["factorized", "gru"])
 def test_no_mouse_compiles_the_peer_again(run, name):
     torch = pytest.importorskip("torch", reason="the peer is written in PyTorch")

@@ -15,6 +15,8 @@ from sensorium_jax._version import __version__
 from sensorium_jax.cli.main import COMMANDS, main
 from sensorium_jax.pages.terminal import make_console
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 WORDS = [[name] for name in COMMANDS]
 WORDS += [["prepare", "raw"], ["prepare", "nwb"], ["submit", "write"], ["submit", "check"]]

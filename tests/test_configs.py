@@ -19,6 +19,8 @@ from sensorium_jax.training.ensemble import train_ensemble
 from sensorium_jax.training.loop import train
 from sensorium_jax.types import TrainState
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_demo_size_trains_on_eight_devices_and_reopens(config, store, tmp_path):

@@ -17,6 +17,8 @@ from sensorium_jax.models.check import check_model, check_streaming, features_sh
 from sensorium_jax.models.parts import Modulator, Readout, Shifter
 from sensorium_jax.pages.terminal import make_console
 
+pytestmark = pytest.mark.slow
+
 H, W = 36, 64
 PARTS = {Core: cores, Readout: readouts, Shifter: shifters, Modulator: modulators}
 

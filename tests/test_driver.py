@@ -10,6 +10,8 @@ import pytest
 
 from sensorium_jax.cli import programs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TINY = [
     "--size=demo",

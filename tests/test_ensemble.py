@@ -21,6 +21,8 @@ from sensorium_jax.training import programs
 from sensorium_jax.training.ensemble import train_ensemble as train_ensemble_of
 from sensorium_jax.types import TrainState
 
+pytestmark = pytest.mark.slow
+
 QUIET = Console(quiet=True)
 
 

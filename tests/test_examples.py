@@ -47,6 +47,7 @@ def test_there_are_enough_of_them():
     assert sum(counts.values()) >= 60 and min(counts.values()) >= 4, counts
 
 
+@pytest.mark.slow
 def test_the_block_of_the_readme_runs(store, tmp_path, monkeypatch):
     """After the first command: a run of its name lies there, here a tiny one."""
     complete(

@@ -23,6 +23,8 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.runs.checkpoint import SEAL, Checkpoints, damage
 from sensorium_jax.training.metric_log import MetricLog
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 QUICK = ["--size=demo", "--set", "max_epochs=1", "--set", "epoch_steps=1", "--devices=1"]
 QUICK += ["--set", "data.frames=60", "--set", "data.trials=1", "--config=static_baseline"]

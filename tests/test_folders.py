@@ -142,6 +142,7 @@ def around(folder, *places):
     }
 
 
+@pytest.mark.slow
 def test_nothing_is_written_but_in_the_named_folders(raw, tmp_path):
     """Of every path that Python opens to write, removes or renames, and of the tree around."""
     (tmp_path / "mine").mkdir()

@@ -23,6 +23,8 @@ from sensorium_jax.models.readouts import gaussian
 from sensorium_jax.torch_import import from_starter_kit
 from sensorium_jax.types import Batch, Moments, Statistics, TrainState
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent / "golden"
 RECORDS = json.loads((FOLDER / "models.json").read_text())
 TRIAL_FILES = 14  # in the golden recording, of every tier

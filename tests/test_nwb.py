@@ -132,6 +132,16 @@ def test_the_series_of_that_path_is_read(tmp_path):
     np.testing.assert_array_equal(two.position_um, [[2, 4, 6], [0, 0, 0]])
 
 
+def test_a_whole_path_may_be_the_end_of_another(tmp_path):
+    def add(nwb):
+        module = nwb.create_processing_module(name="acquisition", description="camera")
+        module.add(time_series("pupil", 90 + TIMES))
+
+    path = write(tmp_path / "m.nwb", more=add)
+    for chosen in ("acquisition/pupil", "processing/acquisition/pupil"):
+        assert NwbSession(path, Names(pupil_size=chosen)).choices["pupil_size"] == chosen
+
+
 def test_program_makes_a_store(tmp_path, capsys):
     files = [write(tmp_path / f"{name}.nwb") for name in ("one", "two")]
     assert run("--nwb", *files, "--out", tmp_path / "store", "--pupil-size", "pupil") == 0
@@ -198,6 +208,7 @@ BROKEN = {
     "gaze for speed": ({}, {"running_speed": "gaze"}, r"expected 1 number a time in gaze"),
     "speed for gaze": ({}, {"pupil_center": "speed"}, r"expected 2 number a time in speed"),
     "no such pupil": ({}, {"pupil_size": "xyz"}, "no TimeSeries 'xyz' .* there are: events, "),
+    "half a name": ({}, {"pupil_size": "upil"}, "no TimeSeries 'upil' .* did you mean pupil"),
 }
 
 
@@ -251,6 +262,16 @@ def test_what_is_no_nwb_file(content, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: expected an NWB file at") and error.count("\n") == 1
     assert not (tmp_path / "store").exists()
+
+
+def test_a_reader_that_fails_without_words(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError
+
+    path = write(tmp_path / "m.nwb")
+    monkeypatch.setattr(pynwb.NWBHDF5IO, "read", fail)
+    with pytest.raises(UserError, match=r"it cannot be read \(AssertionError\)$"):
+        NwbSession(path)
 
 
 def test_the_package_that_reads_is_named(tmp_path, monkeypatch):

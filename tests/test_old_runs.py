@@ -12,6 +12,8 @@ from sensorium_jax import load_run, parallel
 from sensorium_jax.runs.workdir import claim, read_record
 from sensorium_jax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 RUNS = "gru_baseline", "factorized_baseline"
 
 

@@ -15,6 +15,8 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.models import cores, losses, modulators, readouts
 from sensorium_jax.types import TrainState
 
+pytestmark = pytest.mark.slow
+
 OPTIMIZER = optax.sgd(1e-2)  # Adam would blow rounding in near-zero gradients up to whole steps
 KEEPS_GRADIENT = optax.sgd(1.0, momentum=0.0)  # as it is, as the optimiser's own state
 

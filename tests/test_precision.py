@@ -18,6 +18,8 @@ from sensorium_jax.models.nn import sampling
 from sensorium_jax.models.nn.recurrent import ConvGRU
 from sensorium_jax.types import TrainState
 
+pytestmark = pytest.mark.slow
+
 MODELS = {
     "recurrent": small.MODEL,
     "factorised": dataclasses.replace(

@@ -16,6 +16,8 @@ from sensorium_jax.data import pipeline
 from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 # Hardly any sampling of positions: which device draws them for which trial is not the same.
 FLAGS = [

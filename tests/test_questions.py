@@ -28,6 +28,8 @@ from sensorium_jax.simulate.neurons import make_population
 from sensorium_jax.studies import behavior, dynamic_static, out_of_domain, search, study
 from sensorium_jax.studies import upper_limit as limit
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TINY = [
     "--size=demo",

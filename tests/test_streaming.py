@@ -12,6 +12,8 @@ from sensorium_jax import models as model
 from sensorium_jax.models import cores, modulators, streaming
 from sensorium_jax.models.nn.recurrent import ConvGRU
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 12
 OVER_TIME = {"channels": 2, "layers": 2, "kernel": (5, 3), "frames": (3, 2)}
 CORES = {

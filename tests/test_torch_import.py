@@ -300,6 +300,7 @@ def test_bad_files_end_in_one_line(files, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.torch
 def test_a_torch_checkpoint(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     state = {k: torch.tensor(x) for k, x in state_of(E).items()}

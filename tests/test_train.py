@@ -23,6 +23,8 @@ from sensorium_jax.runs.workdir import claim
 from sensorium_jax.training import metric_log
 from sensorium_jax.training.loop import Interrupted
 
+pytestmark = pytest.mark.slow
+
 
 def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)

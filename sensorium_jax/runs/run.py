@@ -216,7 +216,11 @@ def load_weights_run(folder: str | Path, *, data: str | Path | Recordings, devic
     """
     trained = load_weights(folder)
     experiment = _experiment(Path(folder), trained.model)
-    recordings = data if isinstance(data, Recordings) else load_recordings(data)
+    recordings = (
+        data
+        if isinstance(data, Recordings)
+        else load_recordings(data, multiple=experiment.neuron_devices)
+    )
     recordings = recordings.only(trained.sessions)
     order = [trained.sessions.index(name) for name in recordings.session_names]
     for s, row in enumerate(order):
