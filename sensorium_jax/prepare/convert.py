@@ -164,9 +164,10 @@ def _check_names(recordings: Sequence[Recording]) -> None:
     for recording in recordings:
         name, source = recording.name, recording.source
         if name in sources:
+            one = source.name if source.name != sources[name].name else source
             raise UserError(
                 f"expected a name of its own for every session, found {name} in {sources[name]} "
-                f"and in {source}; rename one with --rename {source.name}=NAME"
+                f"and in {source}; rename one with --rename {one}=NAME"
             )
         sources[name] = source
 

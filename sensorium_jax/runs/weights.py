@@ -191,8 +191,9 @@ def _check_parts(model: models.Model, params: Params, neurons: Neurons) -> None:
     parts = {"core", "readout"} | {x for x in ("shifter", "modulator") if getattr(model, x)}
     if params.weights.keys() != parts:
         raise ValueError(f"expected {', '.join(sorted(parts))}, found {', '.join(params.weights)}")
-    if any(x.dtype.kind != "f" for x in jax.tree.leaves(params)) or neurons.mask.dtype != bool:
-        raise ValueError("expected floats as weights and true or false as the neurons' mask")
+    numbers = jax.tree.leaves((params, neurons.position_um, neurons.mean_response))
+    if any(x.dtype.kind != "f" for x in numbers) or neurons.mask.dtype != bool:
+        raise ValueError("expected floats, and true or false as the neurons' mask")
     shape = neurons.mask.shape
     if neurons.mask.ndim != 2 or neurons.position_um.shape != (*shape, 3):
         raise ValueError(f"expected a place of every neuron of the mask {shape}")
