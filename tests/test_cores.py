@@ -195,7 +195,7 @@ def test_every_weight_has_a_finite_gradient(core):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"layers": 0}, "at least 1 layer"),
+        ({"layers": 0}, "expected layers from 1"),
         ({"nonlinearity": "tan"}, "expected a nonlinearity of elu"),
         ({"padding": "around"}, "expected a padding"),
         ({"stride": ()}, "at least one value of stride"),

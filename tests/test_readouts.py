@@ -143,7 +143,7 @@ def test_positions_are_drawn_in_training_alone():
     ("options", "words"),
     [
         ({"gauss": "round"}, "full, uncorrelated or isotropic"),
-        ({"dimensions": 4}, "1 to 3 dimensions"),
+        ({"dimensions": 4}, "expected dimensions from 1"),
     ],
 )
 def test_options_that_cannot_be(options, words):
