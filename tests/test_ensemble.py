@@ -207,5 +207,5 @@ def test_on_score_is_told_of_every_member(recordings, tmp_path):
 
 
 def test_members_are_counted():
-    with pytest.raises(UserError, match="at least 1 of members, got 0"):
+    with pytest.raises(UserError, match="expected members from 1 .*got 0"):
         override(small.experiment(), "members=0")

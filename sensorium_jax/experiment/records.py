@@ -57,18 +57,18 @@ def from_record(record: Any) -> Any:
         )
     values = {k: from_record(v) for k, v in record.items() if k != "type"}
     try:
-        return kind(**_checked(kind, values))
+        _check_types(kind, values)
+        return kind(**values)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{label}: {error}") from None
 
 
-def _checked(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a record's fields; ``ValueError`` for one of another type than its field's."""
+def _check_types(kind: type, values: dict[str, Any]) -> None:
+    """Raise ``ValueError`` for a value of another type than its field's, in a class of ours."""
     types = {} if kind in _REGISTRY.values() else typing.get_type_hints(kind)
     for name, value in values.items():
         if name in types and not fits(value, types[name]):
             raise ValueError(f"expected {name} of another type, got {value!r}")
-    return values
 
 
 def classes() -> dict[str, type]:

@@ -21,7 +21,7 @@ from sensorium_jax.errors import UserError, hint
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.experiment.records import from_record, to_record
 from sensorium_jax.files import read_json
-from sensorium_jax.models.check import check_streaming
+from sensorium_jax.models.check import check_model, check_streaming
 from sensorium_jax.models.streaming import Stream, check_film
 from sensorium_jax.runs.checkpoint import Checkpoints
 from sensorium_jax.runs.predictions import make_evaluate, make_predictions
@@ -257,10 +257,14 @@ def _experiment(folder: Path, model: models.Model) -> Experiment:
 def _shapes(experiment: Experiment, recordings: Recordings) -> Params:
     """The shapes and dtypes of the weights of an experiment on these recordings."""
     batch = pipeline.example_batch(recordings, frames=experiment.data.frames)
-    return jax.eval_shape(
-        lambda key: models.init(experiment.model, key, batch, recordings.neurons),
-        jax.random.key(0),
-    )
+    try:
+        return jax.eval_shape(
+            lambda key: models.init(experiment.model, key, batch, recordings.neurons),
+            jax.random.key(0),
+        )
+    except Exception:
+        check_model(experiment.model)  # tells in one line which part fails
+        raise
 
 
 def _check_fit(params: Params, like: Params, folder: str | Path) -> None:

@@ -113,6 +113,8 @@ def entry(workdir: str | Path) -> Entry:
     workdir = Path(workdir).resolve()
     report = results.read_report(workdir)
     try:
+        if not all(isinstance(report[key], list) for key in ("means", "scores")):
+            raise TypeError("means or scores are no list")
         if not all(isinstance(m[key], str) for m in report["means"] for key in ("tier", "family")):
             raise TypeError("a tier or family is no text")
         means = [m for m in report["means"] if m["family"] == ALL]

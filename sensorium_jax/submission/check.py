@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import tempfile
 import zipfile
 import zlib
@@ -18,6 +19,7 @@ from sensorium_jax.scores.correlation import Correlation, SingleTrialCorrelation
 from sensorium_jax.submission.files import COLUMNS, TIERS, parquet, sessions_to_predict
 
 _READ_BYTES = 1 << 20  # of a column that are read at a time
+DAMAGE = OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError  # of zips
 SCALE = 10  # largest ratio of mean predictions and mean responses in the same units
 
 
@@ -70,10 +72,10 @@ def check(path: Path, recordings: Recordings) -> list[Checked]:
                 file = Path(archive.extract(name, folder))  # random access in a zip is slow
                 checked.append(_check_file(file, tier, source, recordings))
                 file.unlink()
-    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         if is_full_disk(error):  # of the temporary folder
             raise
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"expected a submission, {path} cannot be read ({reason})") from None
     tracks = [sorted(tiers) for tiers in protocol.TRACKS.values()]
     if sorted(c.tier for c in checked) not in tracks:
