@@ -181,8 +181,8 @@ def check_path(path: Path) -> None:
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
-        shown = str(path).encode("utf-8", "backslashreplace").decode()
-        raise UserError(f"expected a path in UTF-8, got {shown}; name another folder") from None
+        text = str(path).encode("utf-8", "backslashreplace").decode()
+        raise UserError(f"expected a path in UTF-8, got {text}; name another folder") from None
 
 
 def refuse_overlap(out: Path, sources: Iterable[Path], *, option: str) -> None:

@@ -22,7 +22,7 @@ from sensorium_jax.cli.programs import exit_code
 from sensorium_jax.errors import DONE, USER_ERROR, UserError, one_line
 from sensorium_jax.pages.terminal import Console, byte_bars, make_console, show
 from sensorium_jax.prepare import download
-from sensorium_jax.prepare.raw import TIERS_FILE
+from sensorium_jax.prepare.raw_files import TIERS_FILE
 from sensorium_jax.tables import Row, Table
 
 

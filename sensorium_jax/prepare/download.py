@@ -19,7 +19,7 @@ from typing import NamedTuple
 from sensorium_jax import protocol
 from sensorium_jax.errors import UserError, is_full_disk
 from sensorium_jax.files import read_json, write_json
-from sensorium_jax.prepare.raw import TIERS_FILE
+from sensorium_jax.prepare.raw_files import TIERS_FILE
 
 SERVER = "https://gin.g-node.org"
 # Of the new and of the old mice (the dataset's page, lRomul/sensorium and ViV1T-closed-loop).

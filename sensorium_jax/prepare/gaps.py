@@ -59,8 +59,8 @@ def interpolate(x: np.ndarray, *, most: int) -> np.ndarray:
     """
     filled = x.copy()
     for column in range(x.shape[1]):
-        there = np.flatnonzero(~np.isnan(x[:, column]))
-        for left, right in zip(there[:-1], there[1:], strict=True):
+        valid = np.flatnonzero(~np.isnan(x[:, column]))
+        for left, right in zip(valid[:-1], valid[1:], strict=True):
             if 1 < right - left <= most + 1:
                 share = np.arange(1, right - left) / (right - left)
                 first, last = x[left, column], x[right, column]

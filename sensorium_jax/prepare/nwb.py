@@ -204,10 +204,10 @@ class NwbSession:
             return [x for x in objects if isinstance(x, pynwb.ophys.RoiResponseSeries)]
         if kind == "TimeSeries":
             return [x for x in objects if isinstance(x, pynwb.TimeSeries)]
-        shown = [x for x in objects if isinstance(x, pynwb.image.IndexSeries)]
-        templates = {id(x.indexed_timeseries) for x in shown}
+        index_films = [x for x in objects if isinstance(x, pynwb.image.IndexSeries)]
+        templates = {id(x.indexed_timeseries) for x in index_films}
         films = [x for x in objects if isinstance(x, pynwb.image.ImageSeries)]
-        return shown + [x for x in films if id(x) not in templates]
+        return index_films + [x for x in films if id(x) not in templates]
 
     def _sample(self, series: Any, times: np.ndarray, trial: str) -> np.ndarray:
         """A series at times [T] in seconds, interpolated linearly: [T values]."""

@@ -88,8 +88,8 @@ class Film:
         first, last = int(index.min()), int(index.max()) + 1
         if not self._is_indexed:
             return _grey(np.asarray(self._store.data[first:last]))[index - first]
-        shown = np.asarray(self.series.data[first:last], np.int64)[index - first]
-        used, where = np.unique(shown, return_inverse=True)
+        images = np.asarray(self.series.data[first:last], np.int64)[index - first]
+        used, where = np.unique(images, return_inverse=True)
         if used[0] < 0 or used[-1] >= len(self._store.data):
             raise UserError(
                 f"expected indices of {len(self._store.data)} images in {self.series.name} of "

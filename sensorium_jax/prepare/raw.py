@@ -13,7 +13,6 @@ length. (Starter kit, README; counts over the ten mice's public metadata.) Simul
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -22,8 +21,16 @@ import numpy as np
 from sensorium_jax import protocol
 from sensorium_jax.data.format import Trial
 from sensorium_jax.errors import UserError
-from sensorium_jax.files import ZIP_ERRORS, read_array
+from sensorium_jax.files import read_array
 from sensorium_jax.prepare.gaps import Gaps
+from sensorium_jax.prepare.raw_files import (
+    FETCH,
+    TIERS_FILE,
+    FolderFiles,
+    ZipFiles,
+    is_zip,
+    session_roots,
+)
 from sensorium_jax.prepare.recording import RawTrial
 
 FOLDERS = {
@@ -32,9 +39,6 @@ FOLDERS = {
     "pupil_center": "pupil_center",
     "response": "responses",
 }
-TIERS_FILE = "meta/trials/tiers.npy"
-MOST_BYTES = 2**30  # of one file; the largest files of the release have 27 MB
-_FETCH = "fetch that session again"
 _FETCH_OR_LEAVE_OUT = "fetch that session again, or leave the trial out (--leave-out)"
 
 
@@ -62,7 +66,7 @@ class RawSession:
         """
         self._gaps = Gaps(fill_gaps)
         self.choices = self._gaps.choices
-        self._files = _Zip(path, root) if is_zip(path) else _Folder(path)
+        self._files = ZipFiles(path, root) if is_zip(path) else FolderFiles(path)
         self.source, self.name = path, name or self._files.name
         self.recorded_name = self._files.name
         self.tiers = self._strings(TIERS_FILE)
@@ -138,7 +142,7 @@ class RawSession:
     def read_rate(self, number: int, frames: int) -> np.ndarray:
         """The true rate of a simulated mouse: [T N]."""
         shape = (len(self.unit_ids), self.frames)
-        return self._load_shape(f"truth/rate/{number}.npy", shape, _FETCH).T[:frames]
+        return self._load_shape(f"truth/rate/{number}.npy", shape, FETCH).T[:frames]
 
     def released(self) -> dict[str, np.ndarray]:
         """The released statistics of each frame: "<field>_{mean,std}" -> [T ...].
@@ -154,11 +158,11 @@ class RawSession:
         for field, shape in self._shapes().items():
             for moment in ("mean", "std"):
                 name = f"meta/statistics/{FOLDERS[field]}/all/{moment}.npy"
-                x = np.moveaxis(self._load_shape(name, shape, _FETCH), -1, 0).astype(np.float32)
+                x = np.moveaxis(self._load_shape(name, shape, FETCH), -1, 0).astype(np.float32)
                 if moment == "std" and field in ("video", "response") and not (x > 0).any():
                     raise UserError(
                         f"expected standard deviations above zero in {self._path(name)}, found "
-                        f"none; {_FETCH}"
+                        f"none; {FETCH}"
                     )
                 statistics[f"{field}_{moment}"] = x
         return statistics
@@ -202,7 +206,7 @@ class RawSession:
         name = "meta/neurons/unit_ids.npy"
         ids, where = self._load(name), self._path(name)
         if ids.ndim != 1 or not len(ids):
-            raise UserError(f"expected unit ids [neurons] in {where}, found {ids.shape}; {_FETCH}")
+            raise UserError(f"expected unit ids [neurons] in {where}, found {ids.shape}; {FETCH}")
         ids = _as_numbers(ids)
         if ids.dtype.kind not in "fiu" or not (np.isfinite(ids) & (ids == np.rint(ids))).all():
             raise UserError(
@@ -214,13 +218,13 @@ class RawSession:
             values, counts = np.unique(ids, return_counts=True)
             raise UserError(
                 f"expected every unit id once in {where}, found {values[counts > 1][0]} "
-                f"{counts.max()} times; {_FETCH}"
+                f"{counts.max()} times; {FETCH}"
             )
         return ids
 
     def _read_positions(self) -> np.ndarray:
         name = "meta/neurons/cell_motor_coordinates.npy"
-        positions = self._load_shape(name, (len(self.unit_ids), 3), _FETCH)
+        positions = self._load_shape(name, (len(self.unit_ids), 3), FETCH)
         bad = np.flatnonzero(~np.isfinite(positions).all(1))
         if len(bad):
             raise UserError(
@@ -237,16 +241,16 @@ class RawSession:
         if unknown:
             raise UserError(
                 f"expected the tiers {', '.join(protocol.TIERS)} or {protocol.MISSING} in {path}, "
-                f"found {', '.join(sorted(unknown))}; correct the file, or {_FETCH}"
+                f"found {', '.join(sorted(unknown))}; correct the file, or {FETCH}"
             )
         if not len(self.numbers):
-            raise UserError(f"expected trials in {path}, found none; {_FETCH}")
+            raise UserError(f"expected trials in {path}, found none; {FETCH}")
         for field, folder in FOLDERS.items():
             extra = [n for n in self._files.numbers(f"data/{folder}") if n >= len(self.tiers)]
             if extra:
                 raise UserError(
                     f"expected a tier for every trial in {path}, found {len(self.tiers)} tiers "
-                    f"and {self._path(self._file_name(field, max(extra)))}; {_FETCH}"
+                    f"and {self._path(self._file_name(field, max(extra)))}; {FETCH}"
                 )
 
     def _valid_frames(self, x: np.ndarray, name: str) -> int:
@@ -277,7 +281,7 @@ class RawSession:
         if x.ndim != 1 or x.dtype.kind not in "US":
             raise UserError(
                 f"expected a list of tier names in {self._path(name)}, found {x.dtype} of shape "
-                f"{x.shape}; {_FETCH}"
+                f"{x.shape}; {FETCH}"
             )
         return x.astype(str)
 
@@ -358,11 +362,6 @@ def _session_folders(raw: Path) -> dict[str, Path]:
     return {}
 
 
-def is_zip(path: Path) -> bool:
-    """Whether a path is a zip by its name."""
-    return path.suffix.lower() == ".zip" and path.is_file()
-
-
 def open_sessions(
     path: Path, *, names: Mapping[str, str] | None = None, fill_gaps: float | None = None
 ) -> list[RawSession]:
@@ -388,111 +387,13 @@ def open_sessions(
     return sessions
 
 
-def session_roots(path: Path) -> list[str | None]:
-    """Where a zip or folder holds sessions: folders in the zip; [None] for a folder or bad zip."""
-    try:
-        return [*zip_roots(path)] if is_zip(path) else [None]
-    except UserError:  # ``RawSession`` tells
-        return [None]
-
-
-class _Folder:
-    """Files of a session folder."""
-
-    def __init__(self, path: Path):
-        self._path, self.name = path, path.resolve().name
-
-    def has(self, name: str) -> bool:
-        return (self._path / name).exists()
-
-    def numbers(self, folder: str) -> set[int]:
-        """The <i> of every <i>.npy in a folder."""
-        return _numbers(p.name for p in (self._path / folder).glob("*.npy"))
-
-    def read(self, name: str) -> bytes:
-        try:
-            return (self._path / name).read_bytes()
-        except FileNotFoundError:
-            raise UserError(f"expected {self._path / name}, which is missing; {_FETCH}") from None
-        except OSError as error:
-            raise UserError(
-                f"expected to read {self._path / name}, which failed ({error.strerror}); check its "
-                "permissions and the disk"
-            ) from None
-
-
-class _Zip:
-    """Files of a zipped session folder, as the release is published."""
-
-    def __init__(self, path: Path, root: str | None = None):
-        roots = zip_roots(path)
-        if root is None and len(roots) != 1:
-            raise UserError(
-                f"expected one session (with {TIERS_FILE}) in {path}, found {len(roots)}; {_FETCH}"
-            )
-        self._path, self._zip = path, _open_zip(path)
-        self._root = roots[0] if root is None else root
-        names = self._zip.namelist()
-        self._names = {n.removeprefix(self._root) for n in names if n.startswith(self._root)}
-        self.name = Path(self._root).name or path.stem
-
-    def has(self, name: str) -> bool:
-        return any(n == name or n.startswith(f"{name}/") for n in self._names)
-
-    def numbers(self, folder: str) -> set[int]:
-        """The <i> of every <i>.npy in a folder."""
-        return _numbers(Path(n).name for n in self._names if n.startswith(f"{folder}/"))
-
-    def read(self, name: str) -> bytes:
-        if name not in self._names:
-            raise UserError(f"expected {self._path / name}, which is missing; {_FETCH}")
-        size = self._zip.getinfo(self._root + name).file_size
-        if size > MOST_BYTES:
-            raise UserError(
-                f"expected {self._path / name} to hold at most {MOST_BYTES:,} bytes, it says "
-                f"{size:,}: not a recording; {_FETCH}"
-            )
-        try:
-            return self._zip.read(self._root + name)
-        except ZIP_ERRORS as error:
-            raise UserError(
-                f"expected {self._path / name}, which is damaged ({error}); {_FETCH}"
-            ) from None
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(f"expected a zip at {path}, which is damaged ({error}); {_FETCH}") from None
-
-
-def zip_roots(path: Path) -> list[str]:
-    """The folders of a zip that hold a session, each as the beginning of its files' names.
-
-    Raises:
-        UserError: the zip is damaged, or holds no session.
-    """
-    with _open_zip(path) as archive:
-        names = [n for n in archive.namelist() if not n.startswith("__MACOSX")]
-    roots = [n.removesuffix(TIERS_FILE) for n in names if n.endswith(TIERS_FILE)]
-    if not roots:
-        raise UserError(f"expected a session (with {TIERS_FILE}) in {path}, found none; {_FETCH}")
-    return sorted(roots)
-
-
-def _numbers(names: Iterable[str]) -> set[int]:
-    stems = (name.removesuffix(".npy") for name in names if name.endswith(".npy"))
-    return {int(stem) for stem in stems if stem.isascii() and stem.isdecimal()}
-
-
 def _parse(data: bytes, path: str) -> np.ndarray:
     """The array of an .npy file, without a copy; object arrays are refused, never unpickled."""
     try:
         return read_array(data)
     except ValueError as error:
         raise UserError(
-            f"expected a NumPy array in {path}, which is damaged ({error}); {_FETCH}"
+            f"expected a NumPy array in {path}, which is damaged ({error}); {FETCH}"
         ) from None
 
 

@@ -17,7 +17,8 @@ from sensorium_jax.prepare.convert import identity
 from sensorium_jax.prepare.doctor import published
 from sensorium_jax.prepare.doctor.findings import ERROR, NOTE, WARNING, Diagnosis, Examined, Finding
 from sensorium_jax.prepare.doctor.session import examine_session
-from sensorium_jax.prepare.raw import RawSession, find_sessions, open_sessions, session_roots
+from sensorium_jax.prepare.raw import RawSession, find_sessions, open_sessions
+from sensorium_jax.prepare.raw_files import session_roots
 from sensorium_jax.prepare.recording import OnTrial
 from sensorium_jax.prepare.stored import StoredSession
 
