@@ -203,6 +203,27 @@ def refuse_overlap(out: Path, sources: Iterable[Path], *, option: str) -> None:
             )
 
 
+def check_output(path: Path, *marks: bytes, option: str = "--out") -> None:
+    """Raise ``UserError`` for an output file that exists already and is not the command's own.
+
+    Args:
+        path: the file that is to be written.
+        marks: bytes that an earlier output of the command holds; none: no file is replaced.
+        option: the option that names ``path``.
+    """
+    if not os.path.lexists(path):
+        return
+    if marks and path.is_file():
+        content = path.read_bytes()
+        if all(mark in content for mark in marks):
+            return
+    written = ", or one that this command wrote," if marks else ""
+    raise UserError(
+        f"expected a new file{written} as {option}, found {path}, which is left as it is; "
+        f"name another {option}"
+    )
+
+
 @contextlib.contextmanager
 def lock(path: Path, *, wait: bool = False, say: Callable[[str], None] = print) -> Iterator[None]:
     """Hold a lock for this process; whatever ends it, even a kill, the lock is free again.

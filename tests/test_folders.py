@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sensorium_jax import errors, files, simulate
+from sensorium_jax import errors, files, simulate, submission
 from sensorium_jax.cli import prepare
+from sensorium_jax.cli.main import main
 from sensorium_jax.data import format as store_format
 from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.data.writer import check_store_folder, recover
@@ -427,3 +428,44 @@ def test_errors_of_the_system_are_one_line(error, words):
 def test_bugs_are_no_errors_of_the_user():
     with pytest.raises(KeyError):
         errors.one_line(KeyError("x"))
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["evaluate", "run", "--json"], "scores.json"),
+        (["compare", "run", "run", "--json"], "differences.json"),
+        (["leaderboard", "run", "--json"], "board.json"),
+        (["examine", "raw", "--html"], "page.html"),
+        (["predict", "run", "film.npy", "--out"], "film.npy"),
+        (["tiers", "STORE", "--out"], "tiers.csv"),
+        (["stimuli", "--family", "random_dots", "--out"], "random_dots.csv"),
+        (["stimuli", "--family", "random_dots", "--out"], "random_dots.png"),
+        (["stimuli", "--family", "random_dots", "--format", "mp4", "--out"], "random_dots.mp4"),
+    ],
+)
+def test_no_file_of_others_is_replaced(words, file, raw, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if "STORE" in words:
+        convert(raw, tmp_path / "store")
+    (tmp_path / file).write_bytes(b"mine")
+    out = "." if words[0] == "stimuli" else file
+    assert main([*(word.replace("STORE", "store") for word in words), out]) == 2
+    error = capsys.readouterr().err
+    assert f"found {file}, which is left as it is" in error and error.count("\n") == 1
+    assert (tmp_path / file).read_bytes() == b"mine"
+
+
+def test_no_zip_of_others_is_replaced(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs pip install -e '.[submission]'")
+    (tmp_path / "main.zip").write_bytes(b"mine")
+    with pytest.raises(UserError, match="found .*main.zip, which is left as it is"):
+        submission.write(None, "main", tmp_path)
+
+
+def test_a_page_of_ours_is_replaced(raw, tmp_path):
+    page = tmp_path / "page.html"
+    for _ in range(2):
+        main(["examine", str(raw), "--html", str(page)])
+    page.write_text("mine")
+    assert main(["examine", str(raw), "--html", str(page)]) == 2 and page.read_text() == "mine"

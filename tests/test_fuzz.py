@@ -9,6 +9,7 @@ nobody can detect is left out, or held to tracebacks alone:
 - a digit, a word or a name that is changed into another in JSON, CSV or a config of one's own;
 - a field that is missing in the record of a run or of weights: it has its default, as in the
   records of earlier versions; a score that is null in a report: it is not defined;
+- bytes of an mp4 film, which its decoder conceals;
 - checkpoints of version 0.1, which are not sealed with digests.
 
 ``FUZZ_EXAMPLES=2000 pytest -n 0 tests/test_fuzz.py`` looks further, and elsewhere every time.
@@ -37,6 +38,7 @@ from sensorium_jax.errors import one_line
 from sensorium_jax.files import read_json_lines
 from sensorium_jax.pages import figures
 from sensorium_jax.pages import run as run_page
+from sensorium_jax.pages import stimuli as pictures
 from sensorium_jax.prepare.convert import convert
 from sensorium_jax.prepare.raw import RawSession
 from sensorium_jax.prepare.stored import StoredSession
@@ -289,6 +291,10 @@ def read_films(place):
     return read_film(place / "film.npy"), read_signal(place / "signal.npy", frames=20)
 
 
+def read_movie(place):
+    return read_film(place / "film.mp4")
+
+
 def read_zip(place):
     return submission.check(place / "main.zip", load_recordings(place / "store"))
 
@@ -337,6 +343,7 @@ CASES = {
     "arrays": Case("weights/weights.safetensors", read_weights, (*WHOLE, flip_names)),
     "config": Case("config.py", read_config, (*WHOLE, *BYTES), exact=False),
     "film": Case("*.npy", read_films, (*WHOLE, flip_header, flip_header)),
+    "movie": Case("film.mp4", read_movie, (*WHOLE, *BYTES), exact=False),
     "submission": Case("main.zip", read_zip, (*WHOLE, *BYTES, flip_end)),
     "submission, parquet": Case(LIVE, read_parquet, (*WHOLE, *BYTES, flip_end), exact=False),
 }
@@ -376,6 +383,7 @@ def write_films(place):
     rng = np.random.default_rng(0)
     np.save(place / "film.npy", rng.integers(0, 256, (20, 36, 64)).astype(np.uint8))
     np.save(place / "signal.npy", rng.normal(size=(20, 2)))
+    pictures.save_movie(np.load(place / "film.npy"), place / "film.mp4")
 
 
 def write_submission(place):

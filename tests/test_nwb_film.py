@@ -240,7 +240,7 @@ def test_as_many_times_as_samples(samples, times, words, tmp_path):
 def test_levels_are_recognised_or_named(tmp_path):
     unit = (film() / 255).astype(np.float32)
     path = write(tmp_path / "m.nwb", images=unit)
-    refused(path, r"levels 0 to 255 in movie of .*, found 0 to 0\.\d+; .*--grey-levels LOW:HIGH")
+    refused(path, r"levels 0 to 255 in movie of .*, found 0 to 0\.\d+; .*--grey-levels=LOW:HIGH")
     session = NwbSession(path, NAMES._replace(grey_levels="0:1"))
     video = session.read(1).trial.video
     assert video.dtype == np.uint8
@@ -252,7 +252,7 @@ def test_levels_are_recognised_or_named(tmp_path):
 def test_levels_below_zero(tmp_path):
     scores = ((film() - 100.0) / 50).astype(np.float32)  # standard deviations about the mean
     path = write(tmp_path / "m.nwb", images=scores)
-    refused(path, f"levels 0 to 255 in movie of {path}, found -2 to .*--grey-levels LOW:HIGH")
+    refused(path, f"levels 0 to 255 in movie of {path}, found -2 to .*--grey-levels=LOW:HIGH")
     video = NwbSession(path, NAMES._replace(grey_levels="-2:3.1")).read(1).trial.video
     np.testing.assert_array_equal(video, film()[60:120])
     refused(path, "grey levels -2 to 1 in movie of trial 0 of .*--grey-levels", grey_levels="-2:1")

@@ -27,10 +27,12 @@ def main(argv: Sequence[str]) -> int:
 
 def run(flags) -> int:
     """Print the table; write the differences."""
-    from sensorium_jax.files import write_json
+    from sensorium_jax.files import check_output, write_json
     from sensorium_jax.pages.terminal import make_console, show
     from sensorium_jax.scores.compare import compare, comparison_table
 
+    if flags.json:
+        check_output(Path(flags.json), b'"tier":', b'"better":', option="--json")
     console = make_console()
     with console.status("drawing clips and neurons again"):
         differences = compare(flags.run_a, flags.run_b, field=flags.score)

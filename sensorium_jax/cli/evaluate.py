@@ -28,11 +28,13 @@ def main(argv: Sequence[str]) -> int:
 def run(flags) -> int:
     """Print the table; write the report."""
     from sensorium_jax.cli.programs import use_compilation_cache
-    from sensorium_jax.files import write_json
+    from sensorium_jax.files import check_output, write_json
     from sensorium_jax.pages.terminal import bars, make_console, show
     from sensorium_jax.runs.ensembles import ensemble
     from sensorium_jax.scores.evaluate import evaluate_tiers
 
+    if flags.json:
+        check_output(Path(flags.json), b'"scores":', b'"means":', option="--json")
     console = make_console()
     use_compilation_cache(console)
     trained = ensemble(*flags.runs, data=flags.data, devices=flags.devices)

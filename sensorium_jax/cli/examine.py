@@ -29,11 +29,15 @@ def main(argv: Sequence[str]) -> int:
 
 def run(flags) -> int:
     """Print what is found; 1 if there are errors."""
+    from sensorium_jax.files import check_output
     from sensorium_jax.pages import doctor as page
+    from sensorium_jax.pages.page import GENERATOR
     from sensorium_jax.pages.terminal import bars, make_console
     from sensorium_jax.prepare import doctor
 
     raw = Path(flags.raw) if flags.raw else None
+    if flags.html:
+        check_output(Path(flags.html), GENERATOR.encode(), option="--html")
     with bars(transient=True) as on_trial:
         diagnosis = doctor.examine(Path(flags.path), raw=raw, on_trial=on_trial)
     page.show(diagnosis, make_console())

@@ -27,10 +27,12 @@ def main(argv: Sequence[str]) -> int:
 
 def run(flags) -> int:
     """Print the board; write it."""
-    from sensorium_jax.files import write_json
+    from sensorium_jax.files import check_output, write_json
     from sensorium_jax.pages.terminal import make_console, show
     from sensorium_jax.scores.published import PUBLISHED, board, entry
 
+    if flags.json:
+        check_output(Path(flags.json), b'"runs":', b'"published":', option="--json")
     entries = [entry(folder) for folder in flags.runs]
     show(board(entries, field=flags.score), make_console())
     if flags.json:

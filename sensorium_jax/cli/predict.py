@@ -33,10 +33,12 @@ def run(flags) -> int:
     """Predict, and write the npz."""
     import numpy as np
 
-    from sensorium_jax.files import whole_file
+    from sensorium_jax.files import check_output, whole_file
     from sensorium_jax.runs.ensembles import ensemble
     from sensorium_jax.runs.films import mean_behavior, read_film, read_signal
 
+    out = Path(flags.out)
+    check_output(out, b"first_frame.npy", b"unit_ids.npy", b"rate.npy")
     trained = ensemble(*flags.run, data=flags.data)
     session = trained.session(flags.session)
     video = read_film(Path(flags.film))
@@ -49,7 +51,6 @@ def run(flags) -> int:
         )
     ]
     rate = trained.predict(video, *signals, session=session.name)
-    out = Path(flags.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(out) as beside, beside.open("wb") as file:
         np.savez_compressed(

@@ -26,7 +26,7 @@ from sensorium_jax.cli.parser import Parser
 from sensorium_jax.cli.programs import exit_code
 from sensorium_jax.errors import UserError, hint
 from sensorium_jax.experiment.fields import override
-from sensorium_jax.files import whole_file
+from sensorium_jax.files import check_output, whole_file
 from sensorium_jax.pages import stimuli as pictures
 from sensorium_jax.pages.terminal import bars
 
@@ -48,6 +48,8 @@ def run(flags) -> int:
     if flags.seed < 0:
         raise UserError(f"expected a --seed of 0 or more, got {flags.seed}; change it")
     out = _folder(Path(flags.out))
+    for name in families:
+        _check_outputs(out, name, flags.format)
     with bars(transient=True) as on_progress:
         for done, (name, family) in enumerate(families.items(), start=1):
             _draw(name, family, out, flags)
@@ -65,6 +67,15 @@ def _draw(name: str, family: stimuli.Family, out: Path, flags) -> None:
         writer.writerow(["first_frame", "frames", *stimulus.segments[0].condition._fields])
         for first, frames, condition in stimulus.segments:
             writer.writerow([first, frames, *map(_short, condition)])
+
+
+def _check_outputs(out: Path, name: str, film: str) -> None:
+    """Raise ``UserError`` for files of a family that are not from an earlier drawing."""
+    table = out / f"{name}.csv"
+    check_output(table, b"first_frame,frames,")
+    if not table.exists():
+        for suffix in ("png", film):
+            check_output(out / f"{name}.{suffix}")
 
 
 def _folder(out: Path) -> Path:

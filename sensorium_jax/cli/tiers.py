@@ -32,12 +32,15 @@ def run(flags) -> int:
     """Write the tables, and print where they are."""
     from sensorium_jax.data.format import open_store
     from sensorium_jax.data.tiers import folds, table_of, write_table
+    from sensorium_jax.files import check_output
 
     rows, out = table_of(open_store(Path(flags.store))), Path(flags.out)
     tables = {out: rows}
     if flags.folds is not None:
         split = folds(rows, flags.folds, tiers=flags.tiers.split(","), seed=flags.seed)
         tables = {out / f"fold{i}.csv": table for i, table in enumerate(split)}
+    for path in tables:
+        check_output(path)  # somebody may have edited it
     for path, table in tables.items():
         write_table(path, table)
         print(path)

@@ -91,8 +91,10 @@ def make_figure(width: float, height: float):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-_START = """<!doctype html>
+GENERATOR = '<meta name="generator" content="sensorium_jax">'
+_START = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
+{GENERATOR}
 <meta name="viewport" content="width=device-width, initial-scale=1">"""
 _STYLE = """<style>
 :root { color-scheme: light dark; }

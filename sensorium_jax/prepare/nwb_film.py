@@ -141,8 +141,8 @@ class Film:
         if low < 0 or high > 255 or high <= 1:
             raise UserError(
                 f"expected grey levels 0 to 255 in {self._store.name} of {self._source}, found "
-                f"{low:g} to {high:g}; name the film's black and white with --grey-levels "
-                "LOW:HIGH, as in 0:1"
+                f"{low:g} to {high:g}; name the film's black and white with "
+                "--grey-levels=LOW:HIGH, as in --grey-levels=0:1"
             )
         return 0.0, 255.0
 

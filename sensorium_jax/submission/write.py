@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError, hint
-from sensorium_jax.files import whole_file
+from sensorium_jax.files import check_output, whole_file
 from sensorium_jax.runs.ensembles import Ensemble
 from sensorium_jax.scores.evaluate import frames_cut
 from sensorium_jax.scores.tally import PredictedTrial
@@ -22,6 +22,7 @@ BROTLI_LEVEL = 1  # higher levels take minutes and save a few percent (benchmark
 # Of the 23 bits of a float's mantissa: this halves the file, so that the bonus track stays below
 # the upload limit. The relative error, 2^-13, is far too small to change a correlation.
 MANTISSA_BITS = 12
+_MARK = b"written by sensorium_jax"  # comment of the zip, so that no other one is replaced
 
 
 def write(
@@ -48,8 +49,8 @@ def write(
         The path of the zip.
 
     Raises:
-        UserError: an unknown track or window, a tier without trials, NaN predictions, or pyarrow is
-            not installed.
+        UserError: an unknown track or window, a tier without trials, NaN predictions, pyarrow is
+            not installed, or the zip exists and another program wrote it.
 
     Examples:
         >>> write(None, "man", Path("submission"))
@@ -63,6 +64,7 @@ def write(
     parquet()
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{track}.zip"
+    check_output(path, _MARK)
     with tempfile.TemporaryDirectory(dir=out, prefix=f".{track}-") as folder:
         files = {tier: Path(folder) / name for tier, name in TRACKS[track].items()}
         for tier, file in files.items():
@@ -70,6 +72,7 @@ def write(
         with whole_file(path) as partial, zipfile.ZipFile(partial, "w") as archive:  # uncompressed
             for file in files.values():
                 archive.write(file, file.name)
+            archive.comment = _MARK
     return path
 
 
