@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the PNG file")
     flags = parser.parse_args()
     run = load_run(flags.run)
-    values = run.evaluate(run.params, protocol.ORACLE).scores[0].values()
+    values = run.evaluate(run.params, protocol.ORACLE).select(protocol.ORACLE)[0].values()
     order = np.argsort(values)
     neurons = [order[int(q * (len(order) - 1))] for q in QUANTILES]
     trial = next(run.predictions(run.params, protocol.ORACLE, sessions=[0], by_clip=True))

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sensorium_jax.cli.parser import Parser
+from sensorium_jax.cli.parser import UNITS_HELP, Parser
 from sensorium_jax.cli.programs import exit_code
 from sensorium_jax.scores.score import INTERVAL_SCORES, SINGLE_TRIAL
+from sensorium_jax.scores.units import UNITS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,15 +30,18 @@ def run(flags) -> int:
     """Print the table; write the differences."""
     from sensorium_jax.files import check_output, write_json
     from sensorium_jax.pages.terminal import make_console, show
+    from sensorium_jax.scores import results
     from sensorium_jax.scores.compare import compare, comparison_table
 
     if flags.json:
         check_output(Path(flags.json), b'"tier":', b'"better":', option="--json")
     console = make_console()
     with console.status("drawing clips and neurons again"):
-        differences = compare(flags.run_a, flags.run_b, field=flags.score)
+        report = results.read_report(Path(flags.run_a))
+        options = {"field": flags.score, "units": flags.units or results.units_of(report)}
+        differences = compare(flags.run_a, flags.run_b, **options)
     title = f"A: {flags.run_a}\nB: {flags.run_b}"
-    show(comparison_table(differences, title=title, field=flags.score), console)
+    show(comparison_table(differences, title=title, **options), console)
     if flags.json:
         write_json(Path(flags.json), [d._asdict() for d in differences])
     return 0
@@ -49,6 +53,7 @@ def _parser() -> Parser:
     add("run_a", metavar="RUN_A", help="workdir of a scored run")
     add("run_b", metavar="RUN_B", help="workdir of another, on the same recording")
     add("--json", metavar="FILE", help="write the differences there too")
+    add("--units", choices=UNITS, help=UNITS_HELP)
     add(
         "--score",
         choices=INTERVAL_SCORES,

@@ -6,7 +6,9 @@
     sensorium-jax evaluate weights/gru --data STORE                  exported or imported weights
 
 Scores are correlations of responses and predictions, mean over neurons. Without --tier every tier
-that has public responses is scored.
+that has public responses is scored. Official units are those of published scores, in which a
+constant rate scores above 0 (the floor, shown beside); raw units have no floor. The file of --json
+holds both.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sensorium_jax import protocol
-from sensorium_jax.cli.parser import Parser
+from sensorium_jax.cli.parser import UNITS_HELP, Parser
 from sensorium_jax.cli.programs import exit_code
+from sensorium_jax.scores.units import UNITS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,6 +42,7 @@ def run(flags) -> int:
     use_compilation_cache(console)
     trained = ensemble(*flags.runs, data=flags.data, devices=flags.devices)
     options = {"tiers": flags.tier or protocol.EVALUATION_TIERS, "window": flags.window}
+    options["units"] = flags.units
     with bars(console, transient=True) as on_progress:
         options["on_progress"] = on_progress
         report = evaluate_tiers(trained.evaluate, trained.params, trained.recordings, **options)
@@ -63,6 +67,7 @@ def _parser() -> Parser:
     add("--data", metavar="STORE", help="the store, if it is not where the run found it")
     windows = tuple(protocol.WINDOWS)
     add("--window", choices=windows, default="starter", help="of scored frames (default starter)")
+    add("--units", choices=UNITS, help=UNITS_HELP)
     add("--devices", type=int, default=1, metavar="N", help="to predict on (default 1)")
     add("--json", metavar="FILE", help="write every score there too")
     return parser

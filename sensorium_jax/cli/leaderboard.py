@@ -5,8 +5,10 @@
 Correlation on every track, in single trials or of averages over repeats, mean over neurons, best on
 the oracle tier first. Published results are on real mice and of other groups' models: the
 competition's server scored the five new mice, whose responses are withheld; "own score" is
-somebody's evaluation of the public oracle tier, "quoted" a number read in a second source. A run on
-simulated mice is no rival of theirs, and is marked so.
+somebody's evaluation of the public oracle tier, "quoted" a number read in a second source. They
+are in official units, and stand beside runs in the same (--units official); the row below such a
+run is its floor, what each neuron's mean rate scores. A run on simulated mice is no rival of
+theirs, and is marked so.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sensorium_jax.cli.parser import Parser
+from sensorium_jax.cli.parser import UNITS_HELP, Parser
 from sensorium_jax.cli.programs import exit_code
 from sensorium_jax.scores.score import INTERVAL_SCORES, SINGLE_TRIAL
+from sensorium_jax.scores.units import UNITS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +36,7 @@ def run(flags) -> int:
 
     if flags.json:
         check_output(Path(flags.json), b'"runs":', b'"published":', option="--json")
-    entries = [entry(folder) for folder in flags.runs]
+    entries = [entry(folder, units=flags.units) for folder in flags.runs]
     show(board(entries, field=flags.score), make_console())
     if flags.json:
         lists = {"runs": entries, "published": PUBLISHED}
@@ -46,6 +49,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("runs", nargs="+", metavar="RUN", help="workdirs of scored runs")
     add("--json", metavar="FILE", help="write the board there too")
+    add("--units", choices=UNITS, help=UNITS_HELP)
     add(
         "--score",
         choices=INTERVAL_SCORES,

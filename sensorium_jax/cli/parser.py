@@ -12,6 +12,9 @@ from absl.flags import argparse_flags
 
 from sensorium_jax.errors import USER_ERROR, hint
 
+UNITS_HELP = "official: over the released std of every neuron and frame; raw: not (default: "
+UNITS_HELP += "official for the release's mice, else raw)"
+
 
 class Parser(argparse_flags.ArgumentParser):
     """absl's parser (``--flagfile=FILE`` holds flags) whose errors name the nearest right word."""

@@ -69,6 +69,8 @@ class Experiment:
             of its share. Trials are split over all devices in any case.
         members: number of models in an ensemble, with different seeds, whose predictions are
             averaged; 1 trains a single model.
+        units: "raw" or "official": of the oracle score that lowers the learning rate, stops the
+            training and chooses the weights (``scores.units``).
 
     Raises:
         ValueError: a number below 1, or crops that are not longer than the core's warm-up.
@@ -92,6 +94,7 @@ class Experiment:
     seed: int = 0
     neuron_devices: int = 1
     members: int = 1
+    units: Literal["raw", "official"] = "raw"
 
     def __post_init__(self):
         check_ranges(self, _RANGES)
@@ -99,6 +102,8 @@ class Experiment:
             raise ValueError(
                 f"expected seed from 0 to {MOST_SEED // SEEDS - 1} for an ensemble, got {self.seed}"
             )
+        if self.units not in ("raw", "official"):
+            raise ValueError(f"expected units raw or official, got {self.units!r}")
         warmup = self.model.core.warmup_frames
         if self.data.frames <= warmup:
             raise ValueError(

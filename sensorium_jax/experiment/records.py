@@ -56,6 +56,8 @@ def from_record(record: Any) -> Any:
             f"with sensorium_jax.register, or use one of {', '.join(classes())}"
         )
     values = {k: from_record(v) for k, v in record.items() if k != "type"}
+    if kind is Experiment:
+        values.setdefault("units", "official")  # before version 0.2 there were no others
     try:
         _check_types(kind, values)
         return kind(**values)

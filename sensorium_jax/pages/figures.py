@@ -10,13 +10,14 @@ from sensorium_jax import protocol
 from sensorium_jax.pages.page import make_figure, style
 from sensorium_jax.scores.report import Report
 from sensorium_jax.scores.score import ALL, Score
+from sensorium_jax.scores.units import OFFICIAL
 
 COLOUR, SECOND, GREY = "#2f7ed8", "#e07b00", "#999999"
 
 
 @style()
 def scores(report: Report):
-    """Single-trial correlation by tier and family, with interval, every mouse, and ceiling."""
+    """Single-trial correlation by tier and family: interval, every mouse, ceiling and floor."""
     rows = report.rows()[::-1]
     figure = make_figure(8, 0.7 + 0.28 * len(rows))
     axes = figure.subplots()
@@ -28,8 +29,11 @@ def scores(report: Report):
         axes.plot(report.by_neuron(tier, family=family), y, "o", color=COLOUR)
         ceiling = report.by_neuron(tier, family=family, field="single_trial_ceiling")
         axes.plot(ceiling, y, "|", ms=12, mew=2, color=SECOND)
+        if report.units == OFFICIAL:
+            floor = report.by_neuron(tier, family=family, field="floor")
+            axes.plot(floor, y, "|", ms=12, mew=2, color=GREY)
     axes.set_yticks(range(len(rows)), [t if f == ALL else f"{f}   " for t, f in rows])
-    axes.set_xlabel("single-trial correlation")
+    axes.set_xlabel(f"single-trial correlation, {report.units} units")
     axes.set_xlim(left=min(0, axes.get_xlim()[0]))
     axes.grid(axis="x", alpha=0.3)
     return figure
@@ -37,10 +41,12 @@ def scores(report: Report):
 
 def scores_caption(report: Report) -> str:
     """The caption of ``scores``."""
-    mark = " Marks: the true rate's score." if report.simulated else ""
+    marks = " Orange mark: the true rate's score." if report.simulated else ""
+    if report.units == OFFICIAL:
+        marks += " Grey mark: the floor, what each neuron's mean rate scores."
     return (
-        "Single-trial correlation, mean over neurons, with its 95 % interval over clips and "
-        f"neurons. Grey: each mouse.{mark}"
+        f"Single-trial correlation in {report.units} units, mean over neurons, with its 95 % "
+        f"interval over clips and neurons. Grey dots: each mouse.{marks}"
     )
 
 
@@ -91,7 +97,8 @@ def histograms(report: Report):
     edges = np.linspace(min(-0.1, *(v.min() for v in values.values())), 1, 45).tolist()
     for tier, v in values.items():
         axes.hist(v, edges, histtype="step", density=True, lw=1.5, label=tier)
-    axes.set(xlabel="single-trial correlation of a neuron", ylabel="density")
+    label = f"single-trial correlation of a neuron, {report.units} units"
+    axes.set(xlabel=label, ylabel="density")
     axes.legend(fontsize=8)
     return figure
 

@@ -22,6 +22,7 @@ from sensorium_jax.pages.sections import report_sections
 from sensorium_jax.runs.ensembles import Ensemble
 from sensorium_jax.runs.run import Run
 from sensorium_jax.scores.report import Report
+from sensorium_jax.scores.units import OFFICIAL, RAW
 
 NAME = "report.html"
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "tensorstore", "grain", "numpy")
@@ -51,13 +52,23 @@ def _verdict(report: Report) -> Iterator[str]:
     tier = protocol.ORACLE if report.select(protocol.ORACLE) else report.rows()[0][0]
     low, high = report.interval(tier)
     text = (
-        f"Single-trial correlation on {tier}: {report.by_neuron(tier):.3f}, 95 % interval "
-        f"{low:.3f} to {high:.3f} over clips and neurons"
+        f"Single-trial correlation on {tier} in {report.units} units: "
+        f"{report.by_neuron(tier):.3f}, 95 % interval {low:.3f} to {high:.3f} over clips and "
+        "neurons"
     )
-    ceiling = report.by_neuron(tier, field="single_trial_ceiling")
-    if ceiling > 0:
-        text += f"; {report.by_neuron(tier) / ceiling:.0%} of what the true rate scores"
+    if report.units == OFFICIAL:
+        floor = report.by_neuron(tier, field="floor")
+        raw = report.by_neuron(tier, units=RAW)
+        text += f"; each neuron's mean rate scores {floor:.3f}; in raw units {raw:.3f}"
+    share = report.share(tier)
+    if share == share:
+        text += f"; {share:.0%} of what can be predicted"
     yield f"<p><strong>{html.escape(text)}.</strong></p>"
+    if report.interval(tier, units=RAW)[0] <= 0:
+        yield (
+            '<p class="error"><b>Nothing is predicted:</b> the interval of the raw score holds 0, '
+            "what a constant rate scores.</p>"
+        )
 
 
 def _curves(logs: list[Path]) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Predictions of all trials of a tier, in the official scorer's units.
+"""Predictions of all trials of a tier, in the recording's units.
 
-    prediction = rate * std_model / std_released
+    prediction = rate * std
 
 for each neuron and frame, of the model's rate in units of the std that it was trained with.
 """
@@ -90,7 +90,7 @@ def make_predictions(
         return select_sessions(params, sessions)
 
     model_statistics = recordings.statistics(statistics)
-    official = recordings.statistics("released").response.std  # [S f N]
+    released, pooled = (recordings.statistics(k).response.std for k in ("released", "pooled"))
     data = place_recordings(recordings, statistics, mesh)
 
     def predictions(
@@ -121,9 +121,9 @@ def make_predictions(
             for entry in zip(*np.nonzero(item.index >= 0), strict=True):
                 session = sessions[entry[0]]
                 n = int(recordings.neurons.mask[session].sum())
-                std = model_statistics.response.std[session, :, :n], official[session, :, :n]
-                neuron_rate = rate[entry][:, :n]
-                yield _cut_trial(item, neuron_rate, entry=entry, session=session, std=std, cut=cut)
+                std = (x[session, :, :n] for x in (model_statistics.response.std, released, pooled))
+                options = {"entry": entry, "session": session, "cut": cut}
+                yield _cut_trial(item, rate[entry][:, :n], *std, **options)
 
     return predictions
 
@@ -131,14 +131,15 @@ def make_predictions(
 def _cut_trial(
     item: pipeline.EvalBatch,
     rate: np.ndarray,  # [T' N] in units of the model
+    model_std: np.ndarray,  # [f N] each
+    released_std: np.ndarray,
+    pooled_std: np.ndarray,
     *,
     entry: tuple[int, int],  # position of the trial in the batch [S B]
     session: int,
-    std: tuple[np.ndarray, np.ndarray],  # [f N] of the model, of the scorer
     cut: int,  # frames left out at the end
 ) -> PredictedTrial:
-    """One trial of a batch, cut to its scored frames, in the official scorer's units."""
-    model_std, official = std
+    """One trial of a batch, cut to its scored frames."""
     n = rate.shape[1]
     length = int(item.batch.frame_mask[entry].sum()) - cut
     warmup = item.batch.response.shape[2] - len(rate)
@@ -148,18 +149,22 @@ def _cut_trial(
             f"that are scored; this one drops {warmup}"
         )
     frames = np.arange(protocol.SKIP_FRAMES, length)
-    scorer_std = _frame_std(official, frames)
-    rate = rate[frames - warmup]
-    prediction = rate * _frame_std(model_std, frames) / scorer_std
+    prediction = rate[frames - warmup] * _frame_std(model_std, frames)
     bad = int((~np.isfinite(prediction)).any(0).sum())
     if bad:
         raise Diverged(
             f"expected finite predictions, got NaN or infinite ones for {bad} of {n} neurons: "
             "training diverged or the weights are damaged; lower optimizer.learning_rate"
         )
-    truth = None if item.rate is None else item.rate[entry][frames, :n] / scorer_std
-    response = item.batch.response[entry][frames, :n] / scorer_std
-    return PredictedTrial(session, int(item.index[entry]), response, prediction, rate, truth)
+    return PredictedTrial(
+        session,
+        int(item.index[entry]),
+        response=item.batch.response[entry][frames, :n],
+        prediction=prediction,
+        truth=None if item.rate is None else item.rate[entry][frames, :n],
+        released_std=_frame_std(released_std, frames),
+        pooled_std=pooled_std[0],
+    )
 
 
 def _frame_std(std: np.ndarray, frames: np.ndarray) -> np.ndarray:

@@ -9,9 +9,10 @@ or other seeds of training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.scores import intervals, results
 from sensorium_jax.scores.correlation import RESPONSE_MOMENTS, correlate
 from sensorium_jax.scores.report import TITLES
-from sensorium_jax.scores.score import ALL, SINGLE_TRIAL
+from sensorium_jax.scores.score import ALL, AVERAGE_FLOOR, FLOOR, SINGLE_TRIAL
+from sensorium_jax.scores.units import OFFICIAL, RAW, check_units
 from sensorium_jax.tables import Row, Table
 
 
@@ -35,6 +37,7 @@ class Difference(NamedTuple):
         low: lower end of the 95 % interval of b - a over clips and neurons (``intervals``).
         high: upper end of that interval.
         better: share of neurons that the second run predicts better.
+        floor: what each neuron's mean rate scores; 0 in raw units, NaN in reports before 0.2.
 
     Examples:
         >>> Difference("oracle", "all", a=0.25, b=0.27, low=0.01, high=0.03, better=0.8).clear
@@ -50,6 +53,7 @@ class Difference(NamedTuple):
     low: float
     high: float
     better: float
+    floor: float = 0.0
 
     @property
     def clear(self) -> bool:
@@ -57,18 +61,24 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def compare(run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL) -> list[Difference]:
+def compare(
+    run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL, units: str | None = None
+) -> list[Difference]:
     """Differences by tier: over all sessions, then for each session.
 
     Args:
         run_a: workdir of the first run.
         run_b: workdir of the second run.
         field: "single_trial" or "to_average".
+        units: "official" or "raw"; None: those that the report of the first run shows first.
 
     Raises:
-        UserError: a run without scores, or runs that were not scored on the same trials.
+        UserError: a run without scores in these units, or runs that were not scored on the same
+            trials.
     """
-    a, b = read_pair(run_a, run_b, field=field)
+    report = results.read_report(Path(run_a))
+    units = check_units(units or results.units_of(report))
+    a, b = read_pair(run_a, run_b, field=field, units=units)
     differences = []
     for tier in dict.fromkeys(tier for tier, _ in a):
         sessions = [session for t, session in a if t == tier]
@@ -77,20 +87,36 @@ def compare(run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL) 
             pair = [[moments[tier, s] for s in names] for moments in (a, b)]
             draws = [intervals.bootstrap(clips) for clips in pair]
             low, high = intervals.interval(draws[1] - draws[0])
-            differences.append(Difference(tier, label, low=low, high=high, **means(*pair)))
+            floor = _floor(report, tier, label, field) if units == OFFICIAL else 0.0
+            values = means(*pair) | {"low": low, "high": high, "floor": floor}
+            differences.append(Difference(tier, label, **values))
     return differences
 
 
+def _floor(report: dict[str, Any], tier: str, session: str, field: str) -> float:
+    """The floor of a score in official units: of all sessions, or of one."""
+    name = FLOOR if field == SINGLE_TRIAL else AVERAGE_FLOOR
+    rows, key = report["scores"], name
+    if session == ALL:
+        rows, key, session = report["means"], f"{name}_by_neuron", None
+    for row in rows:
+        if (row.get("units"), row["tier"], row["family"]) == (OFFICIAL, tier, ALL):
+            if row.get("session") == session:
+                return float(row[key])
+    return math.nan
+
+
 def read_pair(
-    run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL
+    run_a: str | Path, run_b: str | Path, *, field: str = SINGLE_TRIAL, units: str | None = None
 ) -> tuple[results.ClipMoments, results.ClipMoments]:
-    """The clip moments of two runs.
+    """The clip moments of two runs, in units as for ``compare``.
 
     Raises:
         UserError: a run without scores, or runs that were not scored on the same trials.
     """
     runs = Path(run_a), Path(run_b)
-    a, b = (results.read_moments(run, field) for run in runs)
+    units = units or results.units_of(results.read_report(runs[0]))
+    a, b = (results.read_moments(run, field, units=units) for run in runs)
     for key in a.keys() | b.keys():
         tier, session = key
         if key not in a or key not in b:
@@ -126,7 +152,11 @@ def means(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> dict[str, float]:
 
 
 def comparison_table(
-    differences: Sequence[Difference], *, title: str, field: str = SINGLE_TRIAL
+    differences: Sequence[Difference],
+    *,
+    title: str,
+    field: str = SINGLE_TRIAL,
+    units: str = RAW,
 ) -> Table:
     """A table of differences: one row a tier, and below it one row a mouse if there are several.
 
@@ -136,19 +166,25 @@ def comparison_table(
         A against B
         tier / mouse       A       B     B - A     from       to  better
         oracle        0.2500  0.2700  +0.0200*  +0.0100  +0.0300     80%
-        Correlation (single trial), mean over neurons. From, to: 95 % interval of B - A; * ...
+        Correlation (single trial, raw units), mean over neurons. From, to: 95 % interval ...
+        Better: ...
     """
     caption = (
-        f"Correlation ({TITLES[field]}), mean over neurons. From, to: 95 % interval of B - A; * "
-        "where it leaves out 0.\nBetter: share of neurons that B predicts better."
+        f"Correlation ({TITLES[field]}, {units} units), mean over neurons. From, to: 95 % interval "
+        "of B - A;\n* where it leaves out 0. Better: share of neurons that B predicts better."
     )
-    header = "tier / mouse", "A", "B", "B - A", "from", "to", "better"
-    return Table(header, tuple(map(_row, differences)), title, caption)
+    header = ["tier / mouse", "A", "B", "B - A", "from", "to", "better"]
+    if units == OFFICIAL:
+        header.append("floor")
+        caption += "\nFloor: what each neuron's mean rate scores (docs/floor.md)."
+    rows = tuple(_row(d, len(header)) for d in differences)
+    return Table(tuple(header), rows, title, caption)
 
 
-def _row(d: Difference) -> Row:
+def _row(d: Difference, columns: int) -> Row:
     name = d.tier if d.session == ALL else protocol.short_name(d.session)
     gain = f"{d.b - d.a:+.4f}{'*' if d.clear else ' '}"
     ends = f"{d.low:+.4f}", f"{d.high:+.4f}"
-    cells = name, f"{d.a:.4f}", f"{d.b:.4f}", gain, *ends, f"{d.better:.0%}"
-    return Row(cells, level=int(d.session != ALL))
+    floor = "" if math.isnan(d.floor) else f"{d.floor:.4f}"
+    cells = name, f"{d.a:.4f}", f"{d.b:.4f}", gain, *ends, f"{d.better:.0%}", floor
+    return Row(cells[:columns], level=int(d.session != ALL))

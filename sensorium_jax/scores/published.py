@@ -3,13 +3,14 @@
 Correlation on every tier, in single trials or of averages over repeats, mean over neurons, sorted
 by the oracle tier. Published results are on real mice and of other groups' models: the
 competition's server scored the five new mice, whose responses are withheld; "own score" is
-an evaluation of the public oracle tier by its authors, "quoted" a number from a second source. Runs
-on simulated mice are marked: they are not comparable.
+an evaluation of the public oracle tier by its authors, "quoted" a number from a second source. All
+of them are in official units: runs in raw units stand without them. Runs on simulated mice are
+marked: they are not comparable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ from sensorium_jax import protocol
 from sensorium_jax.errors import UserError
 from sensorium_jax.scores import results
 from sensorium_jax.scores.report import TITLES
-from sensorium_jax.scores.score import ALL, INTERVAL_SCORES, SINGLE_TRIAL
+from sensorium_jax.scores.score import ALL, AVERAGE_FLOOR, FLOOR, INTERVAL_SCORES, SINGLE_TRIAL
+from sensorium_jax.scores.units import OFFICIAL, check_units
 from sensorium_jax.tables import Row, Table
 
 HEADERS = ("oracle", "live\nmain", "final\nmain", "live\nbonus", "final\nbonus")
@@ -34,6 +36,9 @@ class Entry(NamedTuple):
             successors' evaluation of the public oracle tier; "quoted", from a second source; for a
             run of this package "yours", or "SIMULATED".
         to_average: correlation of averages over repeats, by tier.
+        units: of the scores, "official" or "raw".
+        floors: what each neuron's mean rate scores in single trials, by tier; {} if not known.
+        average_floors: the same of averages over repeats.
 
     Examples:
         >>> best = max(PUBLISHED, key=lambda entry: entry.scores.get("final_test_main", 0))
@@ -45,10 +50,14 @@ class Entry(NamedTuple):
     scores: dict[str, float]
     source: str
     kind: str
-    to_average: dict[str, float] = {}  # shared by all entries: never mutate it
+    to_average: dict[str, float] = {}  # shared by all entries, as those below: never mutate it
+    units: str = OFFICIAL
+    floors: dict[str, float] = {}
+    average_floors: dict[str, float] = {}
 
 
 _WARNING = "Published: real mice. Scores on simulated mice are not comparable with them."
+_RAW_WARNING = "Published scores are in official units: --units official shows them beside yours."
 _TIERS = protocol.EVALUATION_TIERS
 _NTE = "124585083/neural-trajectory-evaluation @784f1b0"
 _QUOTED = f"the retrospective, as quoted in {_NTE}"
@@ -104,11 +113,15 @@ PUBLISHED = (
 )
 
 
-def entry(workdir: str | Path) -> Entry:
+def entry(workdir: str | Path, *, units: str | None = None) -> Entry:
     """The row of a scored run.
 
+    Args:
+        workdir: the workdir of the run.
+        units: "official" or "raw"; None: those that its report shows first.
+
     Raises:
-        UserError: the run has no report, or a report of another version.
+        UserError: the run has no report, no scores in these units, or a report of another version.
     """
     workdir = Path(workdir).resolve()
     report = results.read_report(workdir)
@@ -117,15 +130,28 @@ def entry(workdir: str | Path) -> Entry:
             raise TypeError("means or scores are no list")
         if not all(isinstance(m[key], str) for m in report["means"] for key in ("tier", "family")):
             raise TypeError("a tier or family is no text")
-        means = [m for m in report["means"] if m["family"] == ALL]
+        units = check_units(units or results.units_of(report))
+        means = [
+            m for m in report["means"] if m["family"] == ALL and m.get("units", OFFICIAL) == units
+        ]
         single, average = (_by_tier(means, f"{field}_by_neuron") for field in INTERVAL_SCORES)
+        floors = [
+            _by_tier([m for m in means if key in m], key)
+            for key in (f"{FLOOR}_by_neuron", f"{AVERAGE_FLOOR}_by_neuron")
+        ]
         simulated = any(score["single_trial_ceiling"] is not None for score in report["scores"])
     except (KeyError, TypeError) as error:
         raise UserError(
             f"expected scores in {workdir / results.REPORT}, found another version's "
             f"({type(error).__name__}: {error}); {results.ADVICE}"
         ) from None
-    return Entry(workdir.name, single, str(workdir), "SIMULATED" if simulated else "yours", average)
+    if report["means"] and not means:
+        raise UserError(
+            f"expected scores in {units} units in {workdir / results.REPORT}, found others; "
+            f"{results.ADVICE}"
+        )
+    kind = "SIMULATED" if simulated else "yours"
+    return Entry(workdir.name, single, str(workdir), kind, average, units, *floors)
 
 
 def _by_tier(means: Sequence[dict], key: str) -> dict[str, float]:
@@ -140,9 +166,15 @@ def _by_tier(means: Sequence[dict], key: str) -> dict[str, float]:
 def board(entries: Sequence[Entry], *, field: str = SINGLE_TRIAL) -> Table:
     """The leaderboard for one score: the runs, then published results, each sorted by the oracle.
 
+    Runs in official units have a second row, their floors. Runs in raw units stand without the
+    published results, whose raw scores nobody published.
+
     Args:
-        entries: rows of runs (``entry``).
+        entries: rows of runs (``entry``), all in the same units.
         field: "single_trial" or "to_average".
+
+    Raises:
+        UserError: runs in different units.
 
     Examples:
         >>> table = board([Entry("a run", {"oracle": 0.2}, "runs/a", "yours")])
@@ -152,16 +184,30 @@ def board(entries: Sequence[Entry], *, field: str = SINGLE_TRIAL) -> Table:
         ('ViV1T, 3rd', '0.2608')
     """
 
-    def scores(entry: Entry) -> dict[str, float]:
-        return entry.scores if field == SINGLE_TRIAL else entry.to_average
+    units = {e.units for e in entries} or {OFFICIAL}
+    if len(units) > 1:
+        raise UserError("expected runs in the same units, found official and raw; name --units")
+    official = units == {OFFICIAL}
+    published = [e for e in PUBLISHED if official and _scores(e, field)]
+    rows = *_ranked(entries, field, level=0), *_ranked(published, field, level=1)
+    lines = [f"{e.name}: {e.source}." for e in published]
+    lines.insert(0, _WARNING if official else _RAW_WARNING)
+    title = f"correlation, {TITLES[field]}, {units.pop()} units"
+    return Table(("model", *HEADERS, ""), rows, title, "\n".join(lines))
 
-    def rows(entries: Sequence[Entry], level: int) -> list[Row]:
-        ranked = sorted(entries, key=lambda e: -scores(e).get(protocol.ORACLE, 0))
-        cells = [[f"{scores(e)[t]:.4f}" if t in scores(e) else "" for t in _TIERS] for e in ranked]
-        return [Row((e.name, *c, e.kind), level) for e, c in zip(ranked, cells, strict=True)]
 
-    published = [e for e in PUBLISHED if scores(e)]
-    caption = "\n".join([_WARNING, *(f"{e.name}: {e.source}." for e in published)])
-    title = f"correlation, {TITLES[field]}"
-    body = (*rows(entries, 0), *rows(published, 1))
-    return Table(("model", *HEADERS, ""), body, title, caption)
+def _ranked(entries: Sequence[Entry], field: str, *, level: int) -> Iterator[Row]:
+    """The rows of these entries, best first, each followed by its floors if there are any."""
+    for e in sorted(entries, key=lambda e: -_scores(e, field).get(protocol.ORACLE, 0)):
+        yield Row((e.name, *_cells(_scores(e, field)), e.kind), level)
+        floors = e.floors if field == SINGLE_TRIAL else e.average_floors
+        if e.units == OFFICIAL and floors:
+            yield Row(("floor", *_cells(floors), ""), level + 1)
+
+
+def _scores(entry: Entry, field: str) -> dict[str, float]:
+    return entry.scores if field == SINGLE_TRIAL else entry.to_average
+
+
+def _cells(scores: dict[str, float]) -> list[str]:
+    return [f"{scores[tier]:.4f}" if tier in scores else "" for tier in _TIERS]

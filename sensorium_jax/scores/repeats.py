@@ -37,9 +37,11 @@ class _Clip:
         self.error, self.variance = np.zeros((2, response.shape[1]))
 
     def add(self, response: np.ndarray, prediction: np.ndarray) -> None:
-        self.sums += response, prediction, response**2
-        self.error += ((response - prediction) ** 2).sum(0)
-        self.variance += response.var(0)
+        for total, x in zip(self.sums, (response, prediction, response**2), strict=True):
+            total += x
+        error, deviation = response - prediction, response - response.mean(0)
+        self.error += np.einsum("tn,tn->n", error, error)
+        self.variance += np.einsum("tn,tn->n", deviation, deviation) / max(len(response), 1)
         self.repeats += 1
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,20 +16,27 @@ from sensorium_jax.files import plain
 from sensorium_jax.scores import intervals
 from sensorium_jax.scores.score import (
     ALL,
+    ALL_NEURONS,
     AVERAGE_CEILING,
+    AVERAGE_FLOOR,
     CEILING,
     DEFINED_SCORES,
+    FLOOR,
     INTERVAL_SCORES,
     SINGLE_TRIAL,
     TO_AVERAGE,
     Score,
 )
+from sensorium_jax.scores.units import FEWEST_TRIALS, OFFICIAL, RAW, UNITS, check_units
 from sensorium_jax.tables import Row, Table
 
+SMALLEST_RANGE = 0.02  # of ceiling - floor, below which the share is not defined
 TITLES = {  # column titles of the full tables, without those of intervals
     SINGLE_TRIAL: "single trial",
+    FLOOR: "floor",
     CEILING: "ceiling",
     TO_AVERAGE: "to average",
+    AVERAGE_FLOOR: "its floor",
     "cc_norm": "median CC norm",
     "feve": "FEVE",
     "oracle": "oracle, jackknife",
@@ -45,10 +53,16 @@ class Report:
     ``by_mouse`` means weigh every session alike, as the competition's winners do. ``a + b`` holds
     the scores of both reports.
 
+    Scores have units (``scores.units``). Methods take ``units=``; without, they give the report's
+    own or, for scores that exist in raw units only, the raw ones.
+
     Attributes:
-        scores: of every session, tier and stimulus family.
+        scores: of every session, tier, stimulus family and unit.
         withheld: "tier" or "tier: session" whose responses are not public.
         too_short: number of trials that end before the first scored frame, and were left out.
+        units: "official" or "raw": what is shown first, and alone if raw.
+        std_trials: fewest train trials that make a mouse's released std, the official unit; None
+            if not known.
 
     Examples:
         Mouse A has one neuron, mouse B three:
@@ -67,31 +81,56 @@ class Report:
     scores: tuple[Score, ...]
     withheld: tuple[str, ...] = ()
     too_short: int = 0
+    units: str = RAW
+    std_trials: int | None = None
     _intervals: dict = dataclasses.field(
         init=False, default_factory=dict, repr=False, compare=False
     )
 
     def __add__(self, other: Report) -> Report:
-        return Report(
-            self.scores + other.scores,
-            self.withheld + other.withheld,
-            self.too_short + other.too_short,
+        return dataclasses.replace(
+            self,
+            scores=self.scores + other.scores,
+            withheld=self.withheld + other.withheld,
+            too_short=self.too_short + other.too_short,
         )
 
-    def select(self, tier: str, *, family: str = ALL) -> tuple[Score, ...]:
+    def in_units(self, units: str) -> Report:
+        """The same scores, of which those in ``units`` are shown first.
+
+        Raises:
+            UserError: there are no such units.
+        """
+        return dataclasses.replace(self, units=check_units(units))
+
+    def select(
+        self, tier: str, *, family: str = ALL, units: str | None = None
+    ) -> tuple[Score, ...]:
         """The scores of all sessions on a tier, or on one family of it; () if there are none.
+
+        Raises:
+            UserError: there are no such units.
 
         Examples:
             >>> Report(()).select("oracle")
             ()
         """
-        return tuple(s for s in self.scores if s.tier == tier and s.family == family)
+        units = check_units(units or self.units)
+        key = tier, family, units
+        return tuple(s for s in self.scores if (s.tier, s.family, s.units) == key)
 
-    def by_neuron(self, tier: str, *, family: str = ALL, field: str = SINGLE_TRIAL) -> float:
+    def by_neuron(
+        self,
+        tier: str,
+        *,
+        family: str = ALL,
+        field: str = SINGLE_TRIAL,
+        units: str | None = None,
+    ) -> float:
         """Mean of a score over all neurons for which it is defined; NaN if there is none.
 
         Raises:
-            UserError: no such score, tier or family in this report.
+            UserError: no such score, tier, family or units in this report.
 
         Examples:
             >>> score = Score("A", "oracle", "all", 60, 2, 0.2, 0.4, None, None, constant=0)
@@ -100,27 +139,55 @@ class Report:
                 ...
             sensorium_jax.errors.UserError: expected scores of 'train' (all), found none; ...
         """
-        return _neuron_mean(self._scores(tier, family), field)
+        return _neuron_mean(self._scores(tier, family, self._units_of(field, units)), field)
 
-    def by_mouse(self, tier: str, *, family: str = ALL, field: str = SINGLE_TRIAL) -> float:
+    def by_mouse(
+        self,
+        tier: str,
+        *,
+        family: str = ALL,
+        field: str = SINGLE_TRIAL,
+        units: str | None = None,
+    ) -> float:
         """Mean over sessions of a score's mean over neurons; NaN if it is defined in no session.
 
         Raises:
-            UserError: no such score, tier or family in this report.
+            UserError: no such score, tier, family or units in this report.
         """
-        means = [s.mean(field).mean for s in self._scores(tier, family)]
-        means = [m for m in means if m is not None]
+        scores = self._scores(tier, family, self._units_of(field, units))
+        means = [m for s in scores if (m := s.mean(field).mean) is not None]
         return _average(means, [1] * len(means))
 
     def median(self, tier: str, *, family: str = ALL, field: str = "cc_norm") -> float:
         """Median of a field of ``Score.by_neuron`` over all neurons; NaN if it is never defined.
 
-        For ratios such as CC norm, whose mean is dominated by a few noisy neurons.
+        For ratios such as CC norm, whose mean is dominated by a few noisy neurons. In raw units.
 
         Raises:
             UserError: no such score, tier or family in this report.
         """
-        return _median(self._scores(tier, family), field)
+        return _median(self._scores(tier, family, RAW), field)
+
+    def share(self, tier: str, *, family: str = ALL, units: str | None = None) -> float:
+        """How much of what can be predicted is predicted: (score - floor) / (ceiling - floor).
+
+        Of single-trial correlations, mean over neurons. NaN for recordings, whose ceiling is not
+        known, and where the ceiling is less than ``SMALLEST_RANGE`` above the floor.
+
+        Raises:
+            UserError: no such tier, family or units in this report.
+
+        Examples:
+            >>> score = Score("A", "oracle", "all", 60, 2, 0.3, 0.4, 0.6, 0.8, constant=0)
+            >>> Report((score,)).share("oracle")
+            0.5
+        """
+        score, ceiling, floor = (
+            self.by_neuron(tier, family=family, field=field, units=units)
+            for field in (SINGLE_TRIAL, CEILING, FLOOR)
+        )
+        known = ceiling - floor >= SMALLEST_RANGE  # False for NaN
+        return (score - floor) / (ceiling - floor) if known else math.nan
 
     def interval(
         self,
@@ -129,6 +196,7 @@ class Report:
         family: str = ALL,
         session: str | None = None,
         field: str = SINGLE_TRIAL,
+        units: str | None = None,
     ) -> tuple[float, float]:
         """The 95 % interval of ``by_neuron`` over clips and neurons (``intervals``).
 
@@ -137,17 +205,20 @@ class Report:
             family: stimulus family, or "all".
             session: of this session alone; None: of all sessions.
             field: "single_trial" or "to_average".
+            units: "official" or "raw"; None: the report's.
 
         Raises:
-            UserError: no such tier, family or session in this report, or a score without interval.
+            UserError: no such tier, family, session or units in this report, or a score without
+                interval.
         """
         if field not in INTERVAL_SCORES:
             raise UserError(
                 f"expected an interval of {' or '.join(INTERVAL_SCORES)}, got {field!r}"
             )
-        key = tier, family, session, field
+        units = check_units(units or self.units)
+        key = tier, family, session, field, units
         if key not in self._intervals:
-            scores = self._scores(tier, family)
+            scores = self._scores(tier, family, units)
             if session is not None:
                 scores = tuple(s for s in scores if s.session == session)
             if not scores:
@@ -169,71 +240,92 @@ class Report:
         """One row a tier or family: means over neurons, narrow enough for a terminal.
 
         Examples:
-            The ceiling is the score of a simulated mouse's true rate, the share is score / ceiling:
+            The ceiling is the score of a simulated mouse's true rate:
 
             >>> score = Score("A", "oracle", "all", 60, 2, 0.3, 0.4, 0.6, 0.8, constant=0)
             >>> print(Report((score,)).table())
             tier / stimuli  mice  trials  single trial  ceiling  share  to average  ceiling
             oracle             1      60         0.300    0.600    50%       0.400    0.800
-            Correlations, mean over neurons.
-            Ceiling: the simulated neurons' own true rate.
+            Correlations in raw units, mean over neurons.
+            Ceiling: the simulated neurons' own true rate. Share: score / ceiling.
         """
-        header = (
-            "tier / stimuli",
-            "mice",
-            "trials",
-            "single\ntrial",
-            "ceiling",
-            "share",
-            "to\naverage",
-            "ceiling",
-        )
-        rows = tuple(self._row(tier, family) for tier, family in self.rows())
-        return Table(header, rows, title, self.caption())
-
-    def _row(self, tier: str, family: str) -> Row:
-        single, ceiling, average, average_ceiling = (
-            self.by_neuron(tier, family=family, field=field)
-            for field in (SINGLE_TRIAL, CEILING, TO_AVERAGE, AVERAGE_CEILING)
-        )
-        share, scores = single / ceiling, self.select(tier, family=family)
-        cells = (
-            str(len(scores)),
-            str(sum(s.trials for s in scores)),
-            _format(single),
-            _format(ceiling),
-            "" if math.isnan(share) else f"{share:.0%}",
-            _format(average),
-            _format(average_ceiling),
-        )
-        return _table_row(tier, family, cells)
-
-    def tier_table(self) -> Table:
-        """One row a tier or family: every score, with intervals."""
+        columns = self._columns()
+        header = "tier / stimuli", "mice", "trials", *(name for name, _ in columns)
         rows = []
         for tier, family in self.rows():
             scores = self.select(tier, family=family)
-            spans = [self.interval(tier, family=family, field=f) for f in INTERVAL_SCORES]
-            rows.append(_table_row(tier, family, (str(len(scores)), *_cells(scores, spans))))
-        caption = " ".join([*self.caption().split("\n"), self._undefined_counts()]).strip()
-        return Table(("tier / stimuli", "mice", *_full_header()), tuple(rows), caption=caption)
+            counts = str(len(scores)), str(sum(s.trials for s in scores))
+            values = (cell(tier, family) for _, cell in columns)
+            rows.append(_table_row(tier, family, (*counts, *values)))
+        return Table(tuple(header), tuple(rows), title, self.caption())
 
-    def mouse_table(self) -> Table:
-        """One row a mouse, tier and family: every score, with intervals."""
+    def _columns(self) -> list[tuple[str, Callable[[str, str], str]]]:
+        """Titles of ``table``, and functions from tier and family to the text of a cell."""
+
+        def mean(field: str, units: str | None = None) -> Callable[[str, str], str]:
+            options = {"field": field, "units": units}
+            return lambda tier, family: _format(self.by_neuron(tier, family=family, **options))
+
+        def share(tier: str, family: str) -> str:
+            value = self.share(tier, family=family)
+            return "" if math.isnan(value) else f"{value:.0%}"
+
+        ceiling = [("ceiling", mean(CEILING)), ("share", share)] if self.simulated else []
+        single, average = ("single\ntrial", mean(SINGLE_TRIAL)), ("to\naverage", mean(TO_AVERAGE))
+        if self.units == OFFICIAL:
+            raw = "raw\nsingle", mean(SINGLE_TRIAL, RAW)
+            return [single, ("floor", mean(FLOOR)), *ceiling, average, raw]
+        average_ceiling = [("ceiling", mean(AVERAGE_CEILING))] if self.simulated else []
+        return [single, *ceiling, average, *average_ceiling]
+
+    @property
+    def shown_units(self) -> tuple[str, ...]:
+        """The units of the tables and figures of a page: official scores never stand alone."""
+        return UNITS if self.units == OFFICIAL else (RAW,)
+
+    def tier_table(self, units: str | None = None) -> Table:
+        """One row a tier or family: every score in these units, with intervals."""
+        shown = self.in_units(units or self.units)
+        rows = []
+        for tier, family in self.rows():
+            scores = shown.select(tier, family=family)
+            spans = [shown.interval(tier, family=family, field=f) for f in INTERVAL_SCORES]
+            cells = str(len(scores)), *_cells(shown.units, scores, spans)
+            rows.append(_table_row(tier, family, cells))
+        lines = shown.caption().split("\n")
+        if shown.units == RAW:
+            lines.append(self._undefined_counts())
+        header = "tier / stimuli", "mice", *_full_header(shown.units)
+        return Table(header, tuple(rows), caption=" ".join(lines).strip())
+
+    def mouse_table(self, units: str | None = None) -> Table:
+        """One row a mouse, tier and family: every score in these units, with intervals."""
+        shown = self.in_units(units or self.units)
         rows = []
         for s in self.scores:
+            if s.units != shown.units:
+                continue
             selection = {"family": s.family, "session": s.session}
-            spans = [self.interval(s.tier, **selection, field=f) for f in INTERVAL_SCORES]
-            cells = protocol.short_name(s.session), *_cells([s], spans)
+            spans = [shown.interval(s.tier, **selection, field=f) for f in INTERVAL_SCORES]
+            cells = protocol.short_name(s.session), *_cells(shown.units, [s], spans)
             rows.append(_table_row(s.tier, s.family, cells))
-        return Table(("tier / stimuli", "mouse", *_full_header()), tuple(rows))
+        return Table(("tier / stimuli", "mouse", *_full_header(shown.units)), tuple(rows))
 
     def caption(self) -> str:
         """Remarks on the scores and on missing ones, one a line."""
-        lines = ["Correlations, mean over neurons."]
+        official = self.units == OFFICIAL
+        lines = [f"Correlations in {self.units} units, mean over neurons."]
+        if official:
+            lines.append("Floor: what each neuron's mean rate scores (docs/floor.md).")
         if self.simulated:
-            lines.append("Ceiling: the simulated neurons' own true rate.")
-        constant = sum(s.constant for s in self.scores if s.family == ALL)
+            share = "(score - floor) / (ceiling - floor)" if official else "score / ceiling"
+            lines.append(f"Ceiling: the simulated neurons' own true rate. Share: {share}.")
+        if official and self.std_trials is not None and self.std_trials < FEWEST_TRIALS:
+            lines.append(
+                f"Warning: {self.std_trials} train trials make the std: these scores are high "
+                "for any model."
+            )
+        constant = sum(s.constant for s in self.scores if s.family == ALL and s.units == self.units)
         if constant:
             lines.append(f"{constant} constant predictions or responses counted as 0.")
         if self.too_short:
@@ -244,7 +336,7 @@ class Report:
 
     def _undefined_counts(self) -> str:
         """A remark on the number of neurons for which each score is not defined."""
-        scores = [s for s in self.scores if s.family == ALL]
+        scores = [s for s in self.scores if s.family == ALL and s.units == RAW]
         missing = {
             title: sum(s.neurons - s.mean(field).neurons for s in scores if field in s.defined)
             for field, title in TITLES.items()
@@ -255,41 +347,62 @@ class Report:
 
     def to_json(self) -> dict:
         """Plain values: every score, and the means over neurons and over mice with intervals."""
+        units = [u for u in UNITS if any(s.units == u for s in self.scores)]
         values = {
+            "units": self.units,
+            "std_trials": self.std_trials,
             "scores": [s.to_json() for s in self.scores],
-            "means": [self._means(tier, family) for tier, family in self.rows()],
+            "means": [
+                self._means(tier, family, units=u) for u in units for tier, family in self.rows()
+            ],
             "withheld": self.withheld,
             "too_short": self.too_short,
         }
         return plain(values)
 
-    def _means(self, tier: str, family: str) -> dict:
-        means: dict[str, str | float | tuple[float, float]] = {"tier": tier, "family": family}
-        for field in (SINGLE_TRIAL, TO_AVERAGE, *DEFINED_SCORES):
+    def _means(self, tier: str, family: str, *, units: str) -> dict:
+        selection = {"family": family, "units": units}
+        means: dict[str, Any] = {"tier": tier, **selection}
+        for field in (*ALL_NEURONS, *(DEFINED_SCORES if units == RAW else ())):
             for weights, mean in (("by_neuron", self.by_neuron), ("by_mouse", self.by_mouse)):
-                means[f"{field}_{weights}"] = mean(tier, family=family, field=field)
+                means[f"{field}_{weights}"] = mean(tier, **selection, field=field)
         for field in INTERVAL_SCORES:
-            means[f"{field}_interval"] = self.interval(tier, family=family, field=field)
-        means["cc_norm_median"] = self.median(tier, family=family)
+            means[f"{field}_interval"] = self.interval(tier, **selection, field=field)
+        means["share"] = self.share(tier, **selection)
+        if units == RAW:
+            means["cc_norm_median"] = self.median(tier, family=family)
         return means
 
     def to_html(self) -> str:
         """An HTML page of the tables; ``pages.sections.report_page`` has the figures too."""
-        body = f"<h1>Scores</h1>{self._repr_html_()}{self.mouse_table()._repr_html_()}"
+        mice = "".join(self.mouse_table(units)._repr_html_() for units in self.shown_units)
+        body = f"<h1>Scores</h1>{self._repr_html_()}{mice}"
         return f'<!doctype html><meta charset="utf-8"><title>Scores</title>{body}'
 
     def _repr_html_(self) -> str:
         if not self.scores:
             return f"<p>Nothing was scored. {html.escape(self.caption())}</p>"
-        return self.tier_table()._repr_html_()
+        return "".join(self.tier_table(units)._repr_html_() for units in self.shown_units)
 
     def __str__(self) -> str:
         return str(self.table())
 
-    def _scores(self, tier: str, family: str) -> tuple[Score, ...]:
+    def _units_of(self, field: str, units: str | None) -> str:
+        """The units to give a score in; ``UserError`` where it does not exist in them."""
+        if field not in DEFINED_SCORES:
+            return check_units(units or self.units)
+        if check_units(units or RAW) != RAW:
+            raise UserError(
+                f"expected units 'raw' for {field}, which exists in no other, got {units!r}"
+            )
+        return RAW
+
+    def _scores(self, tier: str, family: str, units: str) -> tuple[Score, ...]:
         """``select``; raises ``UserError`` if nothing is selected."""
-        scores = self.select(tier, family=family)
+        scores = self.select(tier, family=family, units=units)
         if not scores:
+            if any((s.tier, s.family) == (tier, family) for s in self.scores):
+                raise UserError(f"expected scores of {tier!r} in {units} units, found other units")
             tiers = list(dict.fromkeys(t for t, _ in self.rows()))
             advice = hint(tier, tiers) if tier not in tiers else f"{tier} has no such stimuli"
             raise UserError(
@@ -326,18 +439,26 @@ def _median(scores: Sequence[Score], field: str) -> float:
     return float(np.median(finite)) if len(finite) else math.nan
 
 
-def _full_header() -> list[str]:
+def _fields(units: str) -> list[str]:
+    """The columns of the full tables in one unit: in raw units the floor is 0."""
+    if units == OFFICIAL:
+        return [field for field in TITLES if field in ALL_NEURONS]
+    return [field for field in TITLES if field not in (FLOOR, AVERAGE_FLOOR)]
+
+
+def _full_header(units: str) -> list[str]:
     header = ["neurons", "trials"]
-    for field, title in TITLES.items():
+    for field in _fields(units):
+        title = TITLES[field]
         header += [title, "95 % interval"] if field in INTERVAL_SCORES else [title]
     return header
 
 
-def _cells(scores: Sequence[Score], spans: Sequence[tuple[float, float]]) -> list[str]:
+def _cells(units: str, scores: Sequence[Score], spans: Sequence[tuple[float, float]]) -> list[str]:
     """Cells below ``_full_header``, of several sessions' scores and the ends of their intervals."""
     cells = [str(sum(getattr(s, name) for s in scores)) for name in ("neurons", "trials")]
     ends = dict(zip(INTERVAL_SCORES, spans, strict=True))
-    for field in TITLES:
+    for field in _fields(units):
         average = _median if field == "cc_norm" else _neuron_mean
         cells.append(_format(average(scores, field)))
         if field in ends:

@@ -1,8 +1,8 @@
 """The files of a scored run: ``report.json`` and ``scores.npz``, written and read.
 
-``report.json`` holds every score; ``scores.npz`` the moments of every clip and neuron, by score,
-tier and session, from which runs are compared without predicting again. The moments are about the
-neurons' means, so that float32 is precise enough: 81 MB for the ten mice of the release.
+``report.json`` holds every score; ``scores.npz`` the moments of every clip and neuron, by units,
+score, tier and session, from which runs are compared without predicting again. The moments are
+about the neurons' means, so that float32 is precise enough: 162 MB for the ten mice of the release.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.files import read_arrays, read_json, whole_file, write_json
 from sensorium_jax.scores.report import Report
 from sensorium_jax.scores.score import ALL, INTERVAL_SCORES, SINGLE_TRIAL
+from sensorium_jax.scores.units import OFFICIAL, check_units
 
 REPORT, SCORES = "report.json", "scores.npz"
-ADVICE = "score the run: sensorium-jax train with the same arguments again"
+ADVICE = "score the run again: sensorium-jax report RUN"
 
 ClipMoments = dict[tuple[str, str], np.ndarray]  # (tier, session) -> [K 6 N]
 
@@ -31,11 +32,11 @@ def write(workdir: Path, report: Report) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write(Path(folder), Report((), withheld=("final_test_main",)))
         ...     read_report(Path(folder))
-        {'scores': [], 'means': [], 'withheld': ['final_test_main'], 'too_short': 0}
+        {'units': 'raw', ..., 'withheld': ['final_test_main'], 'too_short': 0}
     """
     write_json(workdir / REPORT, report.to_json())
     moments: dict[str, Any] = {
-        f"{field}/{s.tier}/{s.session}": clips.astype(np.float32)
+        f"{s.units}/{field}/{s.tier}/{s.session}": clips.astype(np.float32)
         for s in report.scores
         if s.family == ALL
         for field, clips in s.clips.items()
@@ -53,11 +54,28 @@ def read_report(workdir: Path) -> dict[str, Any]:
     return read_json(workdir / REPORT, advice=ADVICE, keys=("scores", "means"))
 
 
-def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> ClipMoments:
+def units_of(report: dict[str, Any]) -> str:
+    """The units that a report shows first; before version 0.2 there were official ones only.
+
+    Examples:
+        >>> units_of({"scores": [], "means": []})
+        'official'
+    """
+    return report.get("units", OFFICIAL)
+
+
+def read_moments(
+    workdir: Path, field: str = SINGLE_TRIAL, *, units: str | None = None
+) -> ClipMoments:
     """The moments of a run's clips, for "single_trial" or "to_average".
 
+    Args:
+        workdir: the workdir of the run.
+        field: the score.
+        units: "official" or "raw"; None: those that the run's report shows first.
+
     Raises:
-        UserError: there is no such score, or the file is missing or damaged.
+        UserError: there is no such score, or none in these units, or a file is missing or damaged.
 
     Examples:
         >>> read_moments(Path("run"), field="bits")
@@ -67,13 +85,14 @@ def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> ClipMoments:
     """
     if field not in INTERVAL_SCORES:
         raise UserError(f"expected a score of {' or '.join(INTERVAL_SCORES)}, got {field!r}")
+    units = check_units(units or units_of(read_report(workdir)))
     path = workdir / SCORES
     try:
-        arrays = {tuple(name.split("/")): x for name, x in read_arrays(path).items()}
-        return {
+        arrays = {_key(name): x for name, x in read_arrays(path).items()}
+        moments = {
             (tier, session): x.astype(np.float64)
-            for (name, tier, session), x in arrays.items()
-            if name == field
+            for (unit, name, tier, session), x in arrays.items()
+            if (unit, name) == (units, field)
         }
     except FileNotFoundError:
         raise UserError(f"expected {path}, which is missing; {ADVICE}") from None
@@ -81,3 +100,13 @@ def read_moments(workdir: Path, field: str = SINGLE_TRIAL) -> ClipMoments:
         raise UserError(
             f"expected arrays in {path}, which is damaged or older ({error}); {ADVICE}"
         ) from None
+    if arrays and not moments:
+        raise UserError(f"expected scores in {units} units in {path}, found others; {ADVICE}")
+    return moments
+
+
+def _key(name: str) -> tuple[str, str, str, str]:
+    """Units, score, tier and session of an array; before version 0.2 units were official."""
+    words = name.split("/")
+    unit, score, tier, session = words if len(words) == 4 else (OFFICIAL, *words)
+    return unit, score, tier, session

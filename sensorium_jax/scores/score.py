@@ -10,12 +10,14 @@ import numpy as np
 from sensorium_jax.errors import UserError, hint
 from sensorium_jax.scores.correlation import Defined, correlate
 from sensorium_jax.scores.repeats import Example
+from sensorium_jax.scores.units import RAW
 
 ALL = "all"  # the family of a score over all trials of a tier
 SINGLE_TRIAL, TO_AVERAGE = "single_trial", "to_average"
 CEILING, AVERAGE_CEILING = "single_trial_ceiling", "to_average_ceiling"
+FLOOR, AVERAGE_FLOOR = "floor", "to_average_floor"
 INTERVAL_SCORES = SINGLE_TRIAL, TO_AVERAGE  # scores with an interval
-DEFINED_SCORES = (  # scores that are not defined for every neuron
+DEFINED_SCORES = (  # scores that are not defined for every neuron, and exist in raw units only
     "to_average_by_clip",
     "cc_norm",
     "feve",
@@ -25,7 +27,8 @@ DEFINED_SCORES = (  # scores that are not defined for every neuron
     "log_likelihood",
     "bits",
 )
-SCORES = SINGLE_TRIAL, TO_AVERAGE, CEILING, AVERAGE_CEILING, *DEFINED_SCORES
+ALL_NEURONS = SINGLE_TRIAL, TO_AVERAGE, CEILING, AVERAGE_CEILING, FLOOR, AVERAGE_FLOOR
+SCORES = *ALL_NEURONS, *DEFINED_SCORES
 
 
 class DefinedMean(NamedTuple):
@@ -50,7 +53,7 @@ class DefinedMean(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """Scores of one session on one tier, or on one stimulus family of it.
+    """Scores of one session on one tier, or on one stimulus family of it, in one unit.
 
     Attributes:
         session: session name.
@@ -63,13 +66,18 @@ class Score:
         single_trial_ceiling: single-trial correlation of the true rate of a simulated mouse; None
             on recordings.
         to_average_ceiling: correlation to average of the true rate; None on recordings.
-        constant: number of neurons whose prediction or response is constant; each counts as 0.
+        constant: number of neurons whose prediction or response is constant; each counts as 0. In
+            official units a constant rate is not constant, and scores the floor.
         defined: scores that are not defined for every neuron, by name (``DEFINED_SCORES``).
         clips: for "single_trial" and "to_average", raw moments [K 6 N] of each clip, from which
             intervals are computed (``intervals``).
         example: traces of the best, the median and the worst neuron on one clip.
         by_neuron: scores [N] of every neuron, NaN where undefined: "oracle" (jackknife),
-            "oracle_conservative", "cc_norm" and, for simulated mice, "single_trial_ceiling".
+            "oracle_conservative" and "cc_norm" in raw units, "floor" in official ones and, for
+            simulated mice, "single_trial_ceiling".
+        units: "raw" or "official" (``scores.units``).
+        floor: single-trial correlation of each neuron's mean rate; 0 in raw units.
+        to_average_floor: correlation to average of each neuron's mean rate; 0 in raw units.
 
     Examples:
         >>> score = Score(
@@ -108,6 +116,9 @@ class Score:
     by_neuron: dict[str, np.ndarray] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
+    units: str = RAW
+    floor: float = 0.0
+    to_average_floor: float = 0.0
 
     def values(self) -> np.ndarray:
         """Single-trial correlation of each neuron: [N]."""

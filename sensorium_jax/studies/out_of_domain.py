@@ -11,6 +11,7 @@ training nor for choosing the weights.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.pages import figures, page
 from sensorium_jax.scores.report import Report
 from sensorium_jax.scores.score import ALL
+from sensorium_jax.scores.units import RAW
 from sensorium_jax.studies.study import Check, Study
 
 # Tiers of natural films: the first in which all mice have public responses is used.
@@ -33,6 +35,8 @@ class Row(NamedTuple):
     score: float  # single-trial correlation, mean over neurons
     low: float  # ends of its 95 % interval
     high: float
+    raw: float  # the score in raw units, in which chance is 0
+    raw_low: float  # lower end of its 95 % interval
     ceiling: float  # score of the true rate; NaN on recordings
     share: float  # normalised score; NaN where it is not defined
     inside: str  # tier of natural films of the same mice; "" if there is none
@@ -54,7 +58,7 @@ def answer(study: Study) -> None:
             f"{', '.join(dict.fromkeys(tier for tier, _ in report.rows()))}; "
             "name a --data store with old mice"
         )
-    unit = "of the true rate's score" if report.simulated else "in CC_norm (median over neurons)"
+    unit = "of what can be predicted" if report.simulated else "in CC_norm (median over neurons)"
     header = ["family", "single trial", "95 % interval", f"share {unit}", "natural, same mice"]
     table = [
         [
@@ -84,7 +88,8 @@ def rows_of(report: Report) -> list[Row]:
         if tier not in protocol.BONUS_TIERS or family == ALL:
             continue
         mice = {score.session for score in report.select(tier, family=family)}
-        mice_report = Report(tuple(score for score in report.scores if score.session in mice))
+        scores = tuple(score for score in report.scores if score.session in mice)
+        mice_report = dataclasses.replace(report, scores=scores)
         public = [t for t in INSIDE if {s.session for s in mice_report.select(t)} == mice]
         inside = public[0] if public else ""
         rows.append(
@@ -93,6 +98,8 @@ def rows_of(report: Report) -> list[Row]:
                 family,
                 report.by_neuron(tier, family=family),
                 *report.interval(tier, family=family),
+                report.by_neuron(tier, family=family, units=RAW),
+                report.interval(tier, family=family, units=RAW)[0],
                 report.by_neuron(tier, family=family, field="single_trial_ceiling"),
                 _share(report, tier, family),
                 inside,
@@ -104,7 +111,7 @@ def rows_of(report: Report) -> list[Row]:
 
 def text_of(rows: list[Row], unit: str) -> str:
     """The answer in words; ``unit`` is what the normalised scores are shares of."""
-    uncertain = [row for row in rows if row.low <= 0]
+    uncertain = [row for row in rows if row.raw_low <= 0]
     chance = (
         "It predicts every family better than chance."
         if not uncertain
@@ -140,17 +147,16 @@ def checks(rows: list[Row]) -> list[Check]:
         # The score, not its interval, which is too wide for the two clips of a mouse.
         Check(
             "simulated neurons see all stimuli by one rule: a score above 0 on every family",
-            all(row.score > 0 for row in rows),
+            all(row.raw > 0 for row in rows),
         ),
     ]
 
 
 def _share(report: Report, tier: str, family: str) -> float:
-    """The normalised score: over that of the true rate, or else CC_norm (NaN if not defined)."""
-    ceiling = report.by_neuron(tier, family=family, field="single_trial_ceiling")
-    if math.isnan(ceiling):
+    """The normalised score: ``Report.share``, or on recordings the median CC_norm."""
+    if not report.simulated:
         return report.median(tier, family=family, field="cc_norm")
-    return report.by_neuron(tier, family=family) / ceiling
+    return report.share(tier, family=family)
 
 
 def _range(shares: list[float]) -> str:

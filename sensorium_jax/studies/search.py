@@ -157,7 +157,8 @@ def _page(study: Study, search, states) -> None:
     rivals = [t for t in finished if t.params["core"] != best.params["core"]]
     if rivals:
         a, b = (study.folder / run_name(t) for t in (rivals[0], best))
-        d = next(d for d in compare.compare(a, b) if d.tier == "oracle")
+        differences = compare.compare(a, b, units=study.units)
+        d = next(d for d in differences if d.tier == "oracle")
         text += (
             f" The best of another core ({rivals[0].params['core']}) has {rivals[0].value:.3f}; "
             f"the difference is {d.b - d.a:+.4f} ({d.low:+.4f} to {d.high:+.4f} "

@@ -54,6 +54,7 @@ class Study:
         store: the store that models are trained on.
         embedded: whether this is the embedded default, for which there are control mice.
         recordings: the sessions of the store.
+        units: of all scores: those of the baselines at that size, "raw" or "official".
         seeds: number of seeds with which every model is trained.
     """
 
@@ -92,6 +93,7 @@ class Study:
         self.store = Path(store or default_store(self.console))
         self.recordings = load_recordings(self.store, tiers=tiers)
         self._tiers, self._devices, self._changes = tiers, devices, changes
+        self.units = self.config("gru_baseline").units
         self._reports: dict[str, list[Report]] = {}  # of every seed
 
     @property
@@ -133,7 +135,7 @@ class Study:
                 console=self.console,
                 on_score=on_score,
             )
-            reports.append(report)
+            reports.append(report.in_units(self.units))
         self._reports[name] = reports
         return reports[0]
 
@@ -144,7 +146,8 @@ class Study:
         variance over seeds is pooled over all models (``interval_of``), so train all of them first.
         """
         seeds = range(len(self._reports[a]))
-        pairs = [compare.read_pair(self.run(a, seed), self.run(b, seed)) for seed in seeds]
+        runs = [(self.run(a, seed), self.run(b, seed)) for seed in seeds]
+        pairs = [compare.read_pair(*pair, units=self.units) for pair in runs]
         clips = [[[run[key] for key in run if key[0] == tier] for run in pair] for pair in pairs]
         means = [compare.means(*pair) for pair in clips]
         scores = [[r.by_neuron(tier) for r in reports] for reports in self._reports.values()]
@@ -187,6 +190,7 @@ class Study:
         record = {
             "question": title,
             "simulated": self.simulated,
+            "units": self.units,
             "answer": answer,
             "numbers": numbers,
             "truth": [check._asdict() for check in checks],

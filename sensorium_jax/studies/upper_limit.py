@@ -20,6 +20,7 @@ from sensorium_jax.pages import page
 from sensorium_jax.pages.studies import scores_by_group
 from sensorium_jax.scores.report import Report
 from sensorium_jax.scores.score import CEILING, Score
+from sensorium_jax.scores.units import RAW
 from sensorium_jax.studies.study import Check, Study
 
 MODELS = {
@@ -49,7 +50,9 @@ def answer(study: Study) -> None:
     limits = {TRUE: CEILING} if reports[best].simulated else {}
     limits |= {LOW: "oracle", HIGH: "oracle_conservative", SHARE: "cc_norm"}
     for label, field in limits.items():
-        values[label] = _oracle_values(reports[best], lambda s, field=field: s.by_neuron[field])
+        units = reports[best].units if field == CEILING else RAW
+        limit = reports[best].in_units(units)
+        values[label] = _oracle_values(limit, lambda s, field=field: s.by_neuron[field])
     reliability = values[LOW]
     groups = by_reliability(reliability, values)
     undefined = int(np.isnan(reliability).sum())
@@ -84,7 +87,7 @@ def text_of(report: Report, best: str) -> str:
 
     text = (
         f"The best of {len(MODELS)} models, the {best}, has a single-trial correlation of "
-        f"{mean('single_trial'):.3f} on the oracle tier."
+        f"{mean('single_trial'):.3f} ({report.units} units) on the oracle tier."
     )
     if mean("oracle") > 0:
         text += (
@@ -99,8 +102,10 @@ def text_of(report: Report, best: str) -> str:
         )
     if report.simulated:
         ceiling = mean("single_trial_ceiling")
-        share = mean("single_trial") / ceiling
-        text += f" The true rate scores {ceiling:.3f}, so the model reaches {share:.0%}."
+        text += (
+            f" The true rate scores {ceiling:.3f}, so the model reaches "
+            f"{report.share('oracle'):.0%} of what can be predicted."
+        )
     return text
 
 

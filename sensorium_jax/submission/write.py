@@ -95,7 +95,8 @@ def _write_tier(trained: Ensemble, tier: str, path: Path, window: str, on_trial:
 
 def _row(trial: PredictedTrial, recordings: Recordings) -> tuple[str, int, np.ndarray]:
     number = recordings.trials(trial.session).number[trial.row]
-    return recordings.session_names[trial.session], int(number), trial.prediction.T
+    prediction = trial.prediction / trial.released_std  # official units
+    return recordings.session_names[trial.session], int(number), prediction.T
 
 
 class TrialWriter:

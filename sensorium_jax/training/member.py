@@ -28,7 +28,7 @@ class Epoch(NamedTuple):
 
     epoch: int  # its number, from 1
     loss: float  # of the last step
-    score: float  # single-trial correlation on the oracle tier
+    score: float  # single-trial correlation on the oracle tier, in the experiment's units
     seconds: float  # duration of scoring and saving
 
 
@@ -116,8 +116,7 @@ class Member:
         e = self.experiment
         loss = self.write_log(metrics)
         start = time.monotonic()
-        report = self.programs.evaluate(self.state.params, protocol.ORACLE)
-        score = report.by_neuron(protocol.ORACLE)
+        score = self.programs.score(self.state.params, protocol.ORACLE, units=e.units)
         self.plateau, verdict = e.plateau.update(self.plateau, score, step=self.step)
         if verdict == "better":
             self.checkpoints.save_best(self.state.params, step=self.step)

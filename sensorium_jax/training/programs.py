@@ -13,7 +13,8 @@ from sensorium_jax import parallel
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.models.check import check_model
-from sensorium_jax.runs.predictions import make_evaluate, place_recordings
+from sensorium_jax.runs.predictions import make_predictions, place_recordings
+from sensorium_jax.scores.evaluate import make_score
 from sensorium_jax.types import Array, Batch, TrainState
 
 MEMORY_SHARE = 0.8  # largest share of the free memory that one program may use
@@ -31,13 +32,14 @@ class Programs:
         self.total_steps = e.epoch_steps * e.max_epochs
         self.frames = len(recordings.session_names) * e.data.trials * e.data.frames
         self.optimizer = e.optimizer.make(self.total_steps)
-        self.evaluate = make_evaluate(
+        predictions = make_predictions(
             e.model,
             recordings,
             mesh=mesh,
             statistics=e.data.statistics,
             trials=e.evaluation_trials,
         )
+        self.score = make_score(predictions, recordings)
         self._data = place_recordings(recordings, e.data.statistics, mesh)
         parts = e.model, e.scaling, self.optimizer, mesh
         self._step = parallel.make_train_step(*parts)
