@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sensorium_jax import models as model
-from sensorium_jax.data.recordings import _response_moments
+from sensorium_jax.data.recordings import input_moments, response_moments
 from sensorium_jax.models import losses
 from sensorium_jax.models.nn.activations import activation
 from sensorium_jax.models.nn.recurrent import ConvGRU
@@ -39,6 +39,14 @@ def test_poisson(epsilon, full, average):
     np.testing.assert_allclose(jax.grad(loss)(rate), gradient, rtol=1e-6)
 
 
+STATISTICS = {
+    "video": "videos",
+    "behavior": "behavior",
+    "pupil_center": "pupil_center",
+    "response": "responses",
+}
+
+
 def recorded(trial: int) -> tuple[Batch, Statistics, int]:
     """A raw trial up to its first NaN, the released statistics, and its length."""
     raw = {
@@ -49,22 +57,17 @@ def recorded(trial: int) -> tuple[Batch, Statistics, int]:
     valid = [~np.isnan(x.reshape(len(x), -1)).any(1) for x in last_first.values()]
     frames = int(np.argmin(np.logical_and.reduce(valid)))
 
-    def moments(name: str) -> Moments:
-        mean, std = (GOLDEN[f"normalizer/stat/{name}/{k}"] for k in ("mean", "std"))
-        return Moments(*(np.moveaxis(x, -1, 0)[None] for x in (mean, std)))
-
-    released = {
-        f"released/response_{k}": np.moveaxis(GOLDEN[f"normalizer/stat/responses/{k}"], -1, 0)
+    arrays = {
+        f"{kind}/{name}_{k}": np.moveaxis(GOLDEN[f"normalizer/stat/{golden}/{k}"], -1, 0)
+        for kind in ("released", "pooled")
+        for name, golden in STATISTICS.items()
         for k in ("mean", "std")
     }
-    session = SimpleNamespace(load=released.__getitem__, has_released=True)
-    response = _response_moments(session, "released")  # with its floor
+    session = SimpleNamespace(load=arrays.__getitem__, has_released=True)
+    inputs = (input_moments(session, "released", name) for name in tuple(STATISTICS)[:3])
+    moments = *inputs, response_moments(session, "released")  # as training has them
     statistics = Statistics(
-        moments("videos"),
-        moments("behavior"),
-        moments("pupil_center"),
-        Moments(*(x[None] for x in response)),
-        np.ones(1, np.float32),
+        *(Moments(*(x[None] for x in m)) for m in moments), np.ones(1, np.float32)
     )
     video, responses, behavior, pupil_center = (x[None, None, :frames] for x in last_first.values())
     first = np.zeros((1, 1), np.int32)

@@ -23,7 +23,7 @@ TABLE = {  # wing: the wings that it imports from, besides itself
     "stimuli": {"protocol", "errors"},
     "data": {"types", "protocol", "errors", "files", "_version", "_moved"},
     "parallel": {"models", "types", "protocol", "errors", "_moved"},
-    "prepare": {"data", "protocol", "errors", "files"},
+    "prepare": {"data", "scores", "protocol", "errors", "files"},
     "scores": {"data", *GROUND},
     "simulate": {"prepare", "data", "stimuli", "protocol", "errors", "files", "types", "_moved"},
     "runs": {"models", "experiment", "data", "parallel", "prepare", "scores", "simulate"}

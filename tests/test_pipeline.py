@@ -8,6 +8,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,7 +144,9 @@ def test_statistics_are_padded_and_never_zero(kind, frames, recordings):
     assert (statistics.response.std[0, :, 5:] == 1).all()
     for moments in statistics[:4]:
         assert np.isfinite(moments.mean).all() and (moments.std > 0).all()
-    np.testing.assert_array_equal(statistics.trials, [s.trial_files for s in recordings.sessions])
+    files = [len(s.trials.number) for s in recordings.sessions]  # not the gaps between them
+    assert files != [s.trial_files for s in recordings.sessions]
+    np.testing.assert_array_equal(statistics.trials, files)
 
 
 class Still:
@@ -157,10 +160,31 @@ class Still:
 
 
 def test_floor_of_the_response_std():
-    moments = recordings_module._response_moments(Still(), "released")
+    moments = recordings_module.response_moments(Still(), "released")
     floor = 0.01 * np.mean([2, 0, 4, 2, 0])
     np.testing.assert_allclose(moments.std, [[2, floor, 4], [2, floor, floor]], rtol=1e-6)
     assert isinstance(moments, Moments)
+
+
+@pytest.mark.parametrize("name", ["video", "behavior", "pupil_center"])
+def test_only_a_zero_std_of_inputs_is_replaced(name):
+    """The reference divides by a std as small as it is: a pixel of std 0.25 beside one of 58."""
+    std = np.array([[58.0, 0.25, 0.0, np.nan, 3e-5]], np.float32)
+    arrays = {
+        f"released/{name}_mean": np.full((1, 5), 100, np.float32),
+        f"released/{name}_std": std,
+        f"pooled/{name}_mean": np.full((1, 5), 100, np.float32),
+        f"pooled/{name}_std": np.array([[60.0, 0.3, 0.0, 7.0, 0.0]], np.float32),
+    }
+    session = SimpleNamespace(load=arrays.__getitem__, has_released=True)
+    moments = recordings_module.input_moments(session, "released", name)
+    np.testing.assert_array_equal(moments.std, np.float32([[58, 0.25, 1, 7, 1]]))
+
+
+def test_trials_left_out_count_as_files(recordings, monkeypatch):
+    session = recordings.sessions[0]
+    monkeypatch.setattr(session, "provenance", session.provenance | {"left_out": [4, 9]})
+    assert session.recorded_trials == len(session.trials.number) + 2
 
 
 def test_unknown_statistics(recordings):

@@ -1,5 +1,6 @@
 """What a scored run leaves behind: pages, comparisons, the board."""
 
+import dataclasses
 import json
 import re
 
@@ -18,7 +19,10 @@ from sensorium_jax.scores.score import Score
 
 
 def scored(noise, *, tiers=("oracle", "final_test_main"), seed=0, neurons=(12, 9)):
-    """A report of predictions that are the responses plus noise: the same responses for a seed."""
+    """A report of predictions that are the responses plus noise: the same responses for a seed.
+
+    In both units, with the same scores and a floor of 0.05 in official ones.
+    """
     scores = []
     for tier in tiers:
         for index, n in enumerate(neurons):
@@ -31,15 +35,15 @@ def scored(noise, *, tiers=("oracle", "final_test_main"), seed=0, neurons=(12, 9
             value, average = (
                 float(found.value.mean()) for found in (single.correlation(), repeats.to_average())
             )
-            scores.append(
-                Score(
-                    f"mouse{index}", tier, "all", 6, n, value, average, None, None, 0,
-                    clips={
-                        "single_trial": single.clip_moments(), "to_average": repeats.clip_moments()
-                    },
-                    example=repeats.example([0, 1, 2]),
-                )
+            raw = Score(
+                f"mouse{index}", tier, "all", 6, n, value, average, None, None, 0,
+                clips={
+                    "single_trial": single.clip_moments(), "to_average": repeats.clip_moments()
+                },
+                example=repeats.example([0, 1, 2]),
             )  # fmt: skip
+            floors = {"floor": 0.05, "to_average_floor": 0.07}
+            scores += dataclasses.replace(raw, units="official", **floors), raw
     return report.Report(tuple(scores))
 
 
@@ -67,7 +71,7 @@ def test_the_better_run_is_found(tmp_path, capsys):
     assert averages.a == pytest.approx(scored(1.0).by_neuron("oracle", field="to_average"))
     assert averages.clear and averages.a != whole.a
     assert compare_command.main([str(a), str(b), "--score", "to_average"]) == 0
-    assert "Correlation (to average)" in capsys.readouterr().out
+    assert "Correlation (to average, raw units)" in capsys.readouterr().out
 
 
 def test_runs_that_cannot_be_compared(tmp_path, capsys):
@@ -96,17 +100,24 @@ def test_the_board_ranks_runs_and_marks_simulated_mice(tmp_path, capsys):
     entries = [published_scores.entry(run) for run in (a, b)]
     assert [e.kind for e in entries] == ["yours", "SIMULATED"]
     board = tmp_path / "board.json"
-    assert board_command.main([str(a), str(b), "--json", str(board)]) == 0
+    assert board_command.main([str(a), str(b)]) == 0  # in raw units nothing was published
+    shown = capsys.readouterr().out
+    assert "DwiseNeuro" not in shown and "floor" not in shown and "--units official" in shown
+    official = ["--units", "official", "--json", str(board)]
+    assert board_command.main([str(a), str(b), *official]) == 0
     names = [column.split()[1] for column in capsys.readouterr().out.splitlines() if "│" in column]
     assert names.index("b") < names.index("a") < names.index("DwiseNeuro,")
+    assert names[names.index("b") + 1] == names[names.index("a") + 1] == "floor"
     published = json.loads(board.read_text())["published"]
     values = {(e["name"], tier): value for e in published for tier, value in e["scores"].items()}
     assert values["DwiseNeuro, 1st", "final_test_bonus"] == 0.2215
     assert values["ViV1T, 3rd", "oracle"] == 0.2608
     assert values["factorised, mean", "final_test_main"] == 0.1828
-    assert board_command.main([str(a), "--score", "to_average"]) == 0
+    assert board_command.main([str(a), "--score", "to_average", "--units", "official"]) == 0
     shown = capsys.readouterr().out
-    assert "0.3569" in shown and "0.3210" in shown and "DwiseNeuro" not in shown
+    assert (
+        "0.3569" in shown and "0.0700" in shown and "0.3210" in shown and "DwiseNeuro" not in shown
+    )
     assert {e["kind"] for e in published} == {"server", "own score", "quoted"}
     assert board_command.main([str(tmp_path / "nowhere")]) == 2
 

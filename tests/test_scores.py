@@ -308,7 +308,7 @@ def test_a_core_that_drops_frames_is_aligned_at_the_end(recordings, monkeypatch)
 
 def test_constant_predictions_are_reported(recordings, monkeypatch):
     report = evaluate_with(lambda b, s: 0 * perfect(b, s) + 1, recordings, monkeypatch)
-    assert [s.constant for s in report.scores] == [5, 7]
+    assert [s.constant for s in report.select("oracle")] == [5, 7]
     assert report.by_neuron("oracle") == 0
     assert "12 constant predictions" in str(report)
 
@@ -367,7 +367,7 @@ def test_withheld_tiers(recordings, monkeypatch):
     labelled = np.array(table.tier) != "oracle"
     monkeypatch.setattr(recordings.sessions[0], "trials", table._replace(labelled=labelled))
     report = evaluate_with(perfect, recordings, monkeypatch)
-    assert [s.session for s in report.scores] == [recordings.session_names[1]]
+    assert {s.session for s in report.scores} == {recordings.session_names[1]}
     assert report.withheld == (f"oracle: {recordings.session_names[0]}",)
     both = recordings.trials(1)
     monkeypatch.setattr(
@@ -453,7 +453,20 @@ def test_the_table_fits_a_terminal():
         rows = (made_score("a", 10, 0.2, family) for family in ("all", "natural_images"))
         show(reports.Report(tuple(rows)).table(), console)
     text = capture.get()
-    assert "…" not in text and text.count("ceiling") == 2 and "natural_images" in text
+    assert "…" not in text and text.count("  ceiling") == 2 and "natural_images" in text
+
+
+def test_the_table_of_official_scores_fits_a_terminal():
+    console = Console(width=80)
+    raw = made_score("a", 10, 0.2, "natural_images")
+    official = dataclasses.replace(raw, units="official", floor=0.1)
+    report = reports.Report((official, raw), units="official", std_trials=72)
+    with console.capture() as capture:
+        show(report.table(), console)
+    text = capture.get()
+    assert "…" not in text and "natural_images" in text and "0.100" in text
+    assert "25%" in text  # (0.2 - 0.1) / (0.5 - 0.1)
+    assert max(map(len, str(report).splitlines())) <= 100
 
 
 def test_a_recording_has_no_ceiling():

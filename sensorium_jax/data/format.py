@@ -146,6 +146,14 @@ class Session:
         )
 
     @property
+    def recorded_trials(self) -> int:
+        """Number of trials that the recording has files of, with those that were left out.
+
+        The length of the official loader's data set, by which it scales the loss.
+        """
+        return len(self.trials.number) + len(self.provenance.get("left_out", ()))
+
+    @property
     def has_released(self) -> bool:
         """Whether the recording came with statistics."""
         return (self.folder / "released").exists()

@@ -15,6 +15,8 @@ from sensorium_jax.data.tiers import apply_table
 from sensorium_jax.errors import UserError, hint
 from sensorium_jax.types import Moments, Neurons, Statistics
 
+ROUNDING = 1e-6  # a std below this share of the mean is that of a constant, summed in float32
+
 
 class Recordings:
     """The sessions of a store with their neurons and statistics, padded and stacked for models.
@@ -70,7 +72,7 @@ class Recordings:
         mask = np.arange(self._width) < np.array([[s.neurons] for s in self.sessions])
         position, mean = [], []
         for session in self.sessions:
-            moments = _response_moments(session, "pooled")
+            moments = response_moments(session, "pooled")
             position.append(self._pad(session.load("position_um"), axis=0))
             mean.append(self._pad((moments.mean / moments.std)[0], axis=0))
         return Neurons(np.stack(position), np.stack(mean), mask)
@@ -80,8 +82,10 @@ class Recordings:
 
             std = max(std, 0.01 <std>),    <> the mean over neurons and frames
 
-        is the rule of the official loader (``NeuroNormalizer``) for responses; the same floor keeps
-        the inputs' std above zero. It is applied here, so that code on the device only divides.
+        is the rule of the official loader (``NeuroNormalizer``) for responses. Inputs are divided
+        by their std as it is; where that is zero, up to rounding, or NaN, the pooled one takes its
+        place, and 1 where this is zero too. It is applied here, so that code on the device only
+        divides.
 
         Args:
             kind: "released", for each frame of a clip, as they came with the recording;
@@ -103,10 +107,10 @@ class Recordings:
             frames = min(protocol.CLIP_FRAMES, max(s.frames for s in self.sessions))
         fields = {}
         for name in ("video", "behavior", "pupil_center"):
-            fields[name] = [_moments(s, kind, name) for s in self.sessions]
+            fields[name] = [input_moments(s, kind, name) for s in self.sessions]
         fields["response"] = [
             Moments(self._pad(m.mean, axis=1), self._pad(m.std, axis=1, value=1))
-            for m in (_response_moments(s, kind) for s in self.sessions)
+            for m in (response_moments(s, kind) for s in self.sessions)
         ]
         return Statistics(
             **{
@@ -118,7 +122,7 @@ class Recordings:
                 )
                 for name, moments in fields.items()
             },
-            trials=np.array([s.trial_files for s in self.sessions], np.float32),
+            trials=np.array([s.recorded_trials for s in self.sessions], np.float32),
         )
 
     def rows(self, session: int, tier: str) -> np.ndarray:
@@ -172,18 +176,22 @@ def load_recordings(
     return Recordings(apply_table(store, Path(tiers)), tiers=Path(tiers), multiple=multiple)
 
 
-def _moments(session: Session, kind: str, field: str) -> Moments:
+def input_moments(session: Session, kind: str, field: str) -> Moments:
     """Mean and std [f ...] of an input; where they are not finite, the pooled ones."""
     kind = _kind(session, kind)
     pooled_mean, pooled_std = (session.load(f"pooled/{field}_{m}") for m in ("mean", "std"))
-    floor = protocol.STD_FLOOR * pooled_std.mean()
     mean, std = (session.load(f"{kind}/{field}_{m}") for m in ("mean", "std"))
     mean = np.where(np.isfinite(mean), mean, pooled_mean)
-    std = np.where(np.isfinite(std) & (std > 0), std, pooled_std)
-    return Moments(mean, np.maximum(std, floor if floor > 0 else 1))
+    pooled_std = np.where(_varies(pooled_mean, pooled_std), pooled_std, np.float32(1))
+    return Moments(mean, np.where(_varies(mean, std), std, pooled_std))
 
 
-def _response_moments(session: Session, kind: str) -> Moments:
+def _varies(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Whether a std is more than the rounding error of a constant."""
+    return np.isfinite(std) & (std > ROUNDING * np.abs(mean))
+
+
+def response_moments(session: Session, kind: str) -> Moments:
     """Mean and std [f N] of responses, the std floored as the official loader does."""
     kind = _kind(session, kind)
     mean, std = (session.load(f"{kind}/response_{m}") for m in ("mean", "std"))

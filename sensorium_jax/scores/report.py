@@ -274,7 +274,8 @@ class Report:
         single, average = ("single\ntrial", mean(SINGLE_TRIAL)), ("to\naverage", mean(TO_AVERAGE))
         if self.units == OFFICIAL:
             raw = "raw\nsingle", mean(SINGLE_TRIAL, RAW)
-            return [single, ("floor", mean(FLOOR)), *ceiling, average, raw]
+            rest = ceiling or [average]  # more columns than these do not fit into a terminal
+            return [single, ("floor", mean(FLOOR)), *rest, raw]
         average_ceiling = [("ceiling", mean(AVERAGE_CEILING))] if self.simulated else []
         return [single, *ceiling, average, *average_ceiling]
 

@@ -12,7 +12,9 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.prepare import labels
 from sensorium_jax.prepare.doctor import published
 from sensorium_jax.prepare.doctor.findings import ERROR, NOTE, WARNING, Examined, Finding
+from sensorium_jax.prepare.doctor.floors import Floors
 from sensorium_jax.prepare.recording import ClassifiedTrial, OnTrial, Recording, outcomes
+from sensorium_jax.prepare.stored import StoredSession
 from sensorium_jax.prepare.survey import Survey
 
 NEGATIVE = -1e-3  # lowest valid response: the release's deconvolution gives down to about -1e-7
@@ -43,6 +45,7 @@ def examine_session(
     findings: list[Finding] = []
     examples: dict[str, np.ndarray] = {}
     numbers = recording.numbers
+    floors = Floors(recording.session) if isinstance(recording, StoredSession) else None
     for done, outcome in enumerate(outcomes(recording, numbers), start=1):
         on_trial(recording.name, done, len(numbers))
         if isinstance(outcome, UserError):
@@ -51,6 +54,8 @@ def examine_session(
         survey.add(outcome)
         if outcome.labelled:
             neurons.add(outcome.trial.response)
+            if floors:
+                floors.add(str(recording.tiers[outcome.number]), outcome.trial.response)
         examples.setdefault(outcome.family, outcome.stills[len(outcome.stills) // 4])
         findings += _check_trial(recording, outcome)
     if not survey.sha256:
@@ -63,6 +68,8 @@ def examine_session(
         *_check_statistics(recording, survey),
         *(Finding(NOTE, recording.name, note) for note in recording.notes()),
     ]
+    if floors and floors.values():
+        findings.append(floors.finding())
     shape = len(recording.unit_ids), recording.frames
     types = recording.types()
     mouse = Examined(recording.name, recording.simulated, *shape, table, types, examples)
