@@ -30,7 +30,7 @@ TABLE = {  # wing: the wings that it imports from, besides itself
     | {"types", "protocol", "errors", "files", "_version"},
     "pages": {"models", "runs", "scores", "prepare", "stimuli", *GROUND, "_version"},
     "submission": {"runs", "scores", "data", "protocol", "errors", "files"},
-    "torch_import": {"models", "runs", "types", "errors", "files"},
+    "torch_import": {"models", "runs", "types", "protocol", "errors", "files"},
     "training": {"models", "experiment", "data", "parallel", "scores", "simulate", "runs", "pages"}
     | {"types", "protocol", "errors", "files"},
     "studies": {"models", "experiment", "configs", "data", "scores", "pages", "training"}

@@ -111,7 +111,7 @@ def test_scores_of_signal_and_noise_exist_in_raw_units_only(recordings, monkeypa
     assert report.by_neuron("oracle", field="feve") == report.by_neuron(
         "oracle", field="feve", units="raw"
     )
-    with pytest.raises(UserError, match="expected units 'raw' for cc_norm, which exists in no other"):
+    with pytest.raises(UserError, match="units 'raw' for cc_norm, which exists in no other"):
         report.by_neuron("oracle", field="cc_norm", units="official")
     with pytest.raises(UserError, match="no units 'rwa'; did you mean raw"):
         report.by_neuron("oracle", units="rwa")

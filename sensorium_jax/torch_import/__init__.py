@@ -13,6 +13,7 @@ older one that the starter kit pins, which cannot run them).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,12 +59,16 @@ def from_starter_kit(
         use_shifter: whether gaze shifts the readout.
         shifter_type: "MLP" or "StaticAffine".
         shifter_dict: options of the shifter.
-        elu_offset: added to every drive (the starter kit itself always passes on 0).
+        elu_offset: ignored, with a warning unless it is 0: ``make_video_model`` takes it and does
+            not pass it on.
 
     Raises:
         UserError: an option is not supported, or options and tensors do not fit; the message names
             the tensors and their shapes.
     """
+    if elu_offset:
+        text = f"elu_offset = {elu_offset} is ignored, as make_video_model ignores it"
+        warnings.warn(text, stacklevel=2)
     state = StateDict(state_dict)
     gru = (gru_dict or {}) if use_gru else None
     try:
@@ -72,15 +77,12 @@ def from_starter_kit(
         raise UserError(f"core_dict: {error}") from None
     features = (core.recurrence and core.recurrence.channels) or core.maps
     readout, readout_weights, neurons, sessions = read_readout(
-        readout_type, readout_dict, state, features=features, offset=elu_offset
+        readout_type, readout_dict, state, features=features
     )
     weights = {"core": core_weights, "readout": readout_weights}
     shifter = None
     if use_shifter:
         shifter, weights["shifter"] = read_shifter(shifter_type, shifter_dict, state, sessions)
     state.check_all_taken()
-    try:
-        model = Model(core, readout, shifter, elu_offset=float(elu_offset))
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    model = Model(core, readout, shifter)
     return TrainedModel(model, Params(weights, stats), neurons, sessions)

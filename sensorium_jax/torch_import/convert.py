@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium_jax import protocol
 from sensorium_jax.errors import UserError
 from sensorium_jax.files import read_arrays, read_json
 from sensorium_jax.runs.weights import TrainedModel
@@ -51,12 +52,30 @@ def convert(
         constructor, assumed = recognise(state)
         print(f"Recognised: {json.dumps({k: v for k, v in constructor.items() if v})}")
         print(f"Assumed, as in the published models (--config says otherwise): {assumed}")
+    if offset := constructor.pop("elu_offset", 0):
+        print(f"Ignored: elu_offset = {offset}, as make_video_model ignores it")
     m = from_starter_kit(state, **constructor)
+    check_runs(m)
     if reference:
         compare(m, reference, session=session, tolerance=tolerance)
     m.save(out, constructor=constructor)
     neurons = int(m.neurons.mask.sum())
     print(f"{neurons} neurons of {len(m.sessions)} sessions, written to {out}")
+
+
+def check_runs(m: TrainedModel) -> None:
+    """Predict a few frames of grey, so that no weights are written that cannot run.
+
+    Raises:
+        UserError: the weights do not fit each other on films of 36 x 64 pixels.
+    """
+    core = m.model.core
+    frames = core.warmup_frames + 2
+    channels = 1 + 2 * core.behavior + 2 * core.gaze
+    video = np.zeros((1, channels, frames, protocol.HEIGHT, protocol.WIDTH), np.float32)
+    signals = np.zeros((2, 1, 2, frames), np.float32)
+    for session in m.sessions:
+        m.predict(video, *signals, session=session)
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:

@@ -71,7 +71,7 @@ def _gru(options: Mapping[str, Any], state: StateDict, maps: int) -> tuple[ConvG
     r, k_input, k = o["rec_channels"], o["input_kern"], o["rec_kern"]
     if o["input_channels"] != maps:
         raise UserError(
-            f"expected gru_dict['input_channels'] = {maps}, the maps of the core's last layer; "
+            f"expected gru_dict['input_channels'] = {maps}, the maps of the core; "
             f"found {o['input_channels']}"
         )
     for name, size, padded in (("input_kern", k_input, o["pad_input"]), ("rec_kern", k, True)):

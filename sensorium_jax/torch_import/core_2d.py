@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from sensorium_jax.models import cores
 from sensorium_jax.models.nn import hermite
 from sensorium_jax.torch_import.layers import CORE, INFERRED, as_tuple, laplace, norms, read_layer
@@ -51,8 +53,8 @@ def read_stacked(options: Mapping[str, Any], state: StateDict):
     o = read_options(
         CORE,
         options,
-        defaults=STACKED | {"hidden_dilation": 1, "input_stride": 1},
-        fixed={"depth_separable": False, "attention_conv": False},
+        defaults=STACKED | {"hidden_dilation": 1, "input_stride": 1, "depth_separable": False},
+        fixed={"attention_conv": False},
         ignored=INFERRED,
     )
     layers, hidden = o["layers"], o["layers"] - 1
@@ -64,17 +66,40 @@ def read_stacked(options: Mapping[str, Any], state: StateDict):
     ]
     strides = (o["input_stride"], *per_layer(CORE, "stride", o["stride"], hidden))
     common = _common_2d(o, kernels, hidden_padding=same)
-    core = cores.Stacked2D(**common, dilation=(1, *dilations), stride=strides)
+    separable = bool(o["depth_separable"])
+    options = {"dilation": (1, *dilations), "stride": strides, "depth_separable": separable}
+    core = cores.Stacked2D(**common, **options)
     channels = per_layer(CORE, "hidden_channels", o["hidden_channels"], layers)
     weights, layers_after = {}, []
     for i, c in enumerate(channels):
         name = f"core.features.layer{i}"
         c_in = channels[i - 1] if i else o["input_channels"]
-        kernel = state.take(f"{name}.conv.weight", c, c_in, *kernels[i])
-        weights[f"kernel{i}"] = kernel.transpose(2, 3, 1, 0)
-        bias = state.take_optional(f"{name}.conv.bias", c)
+        if separable and i:
+            kernels_of_layer, bias = _read_separable(state, f"{name}.ds_conv", c_in, c, kernels[i])
+            weights |= {f"{part}{i}": x for part, x in kernels_of_layer.items()}
+        else:
+            kernel = state.take(f"{name}.conv.weight", c, c_in, *kernels[i])
+            weights[f"kernel{i}"] = kernel.transpose(2, 3, 1, 0)
+            bias = state.take_optional(f"{name}.conv.bias", c)
         layers_after.append(read_layer(state, name, c, bias, norm=norms(o)[i]))
     return core, weights, layers_after
+
+
+def _read_separable(
+    state: StateDict, name: str, c_in: int, c: int, kernel: tuple[int, int]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The weights of a depth-separable convolution, and the offset [C] of its last two biases."""
+    first, space, last = (f"{name}.{part}_conv" for part in ("in_depth", "spatial", "out_depth"))
+    channels_out = state.take(f"{last}.weight", c, c, 1, 1)[:, :, 0, 0].T
+    biases = (state.take_optional(f"{part}.bias", c) for part in (first, space, last))
+    in_bias, space_bias, out_bias = (np.zeros(c, np.float32) if b is None else b for b in biases)
+    weights = {
+        "in": state.take(f"{first}.weight", c, c_in, 1, 1)[:, :, 0, 0].T,
+        "in_bias": in_bias,
+        "space": state.take(f"{space}.weight", c, 1, *kernel).transpose(2, 3, 1, 0),
+        "out": channels_out,
+    }
+    return weights, space_bias @ channels_out + out_bias
 
 
 def read_equivariant(options: Mapping[str, Any], state: StateDict):
@@ -85,13 +110,9 @@ def read_equivariant(options: Mapping[str, Any], state: StateDict):
     o = read_options(
         CORE,
         options,
-        defaults=STACKED | {"num_rotations": 8, "input_regularizer": "LaplaceL2norm"},
-        fixed={
-            "depth_separable": False,
-            "attention_conv": False,
-            "upsampling": 2,
-            "rot_eq_batch_norm": True,
-        },
+        defaults=STACKED
+        | {"num_rotations": 8, "upsampling": 2, "input_regularizer": "LaplaceL2norm"},
+        fixed={"depth_separable": False, "attention_conv": False, "rot_eq_batch_norm": True},
         # The class has no dilation, and no separate stride of the first layer.
         ignored=INFERRED | {"init_std", "hidden_dilation", "input_stride"},
     )
@@ -100,7 +121,8 @@ def read_equivariant(options: Mapping[str, Any], state: StateDict):
     # The first hidden kernel determines the padding of all hidden layers.
     same = [tuple(k // 2 for k in kernels[1])] * (layers - 1) if layers > 1 else []
     common = _common_2d(o, kernels, hidden_padding=same)
-    core = cores.RotationEquivariant(**common, rotations=rotations, stride=as_tuple(o["stride"]))
+    options = {"rotations": rotations, "upsampling": o["upsampling"]}
+    core = cores.RotationEquivariant(**common, **options, stride=as_tuple(o["stride"]))
     channels = per_layer(CORE, "hidden_channels", o["hidden_channels"], layers)
     weights, layers_after = {}, []
     for i, c in enumerate(channels):
@@ -123,10 +145,6 @@ def _common_2d(o: dict[str, Any], kernels: list, *, hidden_padding: list) -> dic
     layers = o["layers"]
     if o["skip"] > 1:
         raise unsupported(CORE, "skip", o["skip"], "only 0 and 1 are, which mean no skip")
-    stack = range(layers) if o["stack"] is None else o["stack"]
-    indices = list(range(layers))[stack:] if isinstance(stack, int) else list(stack)
-    if [i % layers for i in indices] != [layers - 1]:
-        raise unsupported(CORE, "stack", o["stack"], "only -1 is: the readout sees the last layer")
     padding = o["hidden_padding"]
     if isinstance(padding, (list, tuple)) and len(padding) == layers - 1:
         hidden_padding = list(map(pair, padding))
@@ -136,6 +154,7 @@ def _common_2d(o: dict[str, Any], kernels: list, *, hidden_padding: list) -> dic
     nonlinearity, shift = _nonlinearity_2d(o)
     return {
         "channels": as_tuple(o["hidden_channels"]),
+        "stack": _stack(o["stack"], layers),
         "layers": layers,
         "kernel": tuple(kernels),
         "padding": (first, *hidden_padding),
@@ -148,6 +167,15 @@ def _common_2d(o: dict[str, Any], kernels: list, *, hidden_padding: list) -> dic
         "gamma_input": float(o["gamma_input"]),
         "gamma_hidden": float(o["gamma_hidden"]),
     }
+
+
+def _stack(stack: Any, layers: int) -> tuple[int, ...]:
+    """The layers whose maps the readout sees; None is all of them, a number the first of them."""
+    every = range(layers)
+    indices = every if stack is None else every[stack:] if isinstance(stack, int) else stack
+    if tuple(indices) in ((-1,), (layers - 1,)):
+        return (-1,)
+    return tuple(map(int, indices))
 
 
 def _nonlinearity_2d(o: dict[str, Any]) -> tuple[str, tuple[float, float]]:

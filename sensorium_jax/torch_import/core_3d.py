@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sensorium_jax.errors import UserError
 from sensorium_jax.models import cores
 from sensorium_jax.models.nn.penalties import PUBLISHED_CENTER
 from sensorium_jax.torch_import.layers import CORE, INFERRED, as_tuple, laplace, norms, read_layer
@@ -112,6 +113,8 @@ def _kernel_size(o: dict[str, Any], name: str) -> tuple[int, ...]:
     """Frames, rows and columns of a kernel, from three numbers, or from one and ``num_frames``."""
     size = o[name]
     if isinstance(size, (list, tuple)):
+        if len(size) != 3:
+            raise UserError(f"expected 3 numbers in {CORE}[{name!r}], found {size!r}")
         return tuple(map(int, size))
     return (size if o["num_frames"] is None else o["num_frames"], size, size)
 

@@ -29,7 +29,7 @@ UNSHARED = {
 
 
 def read_readout(
-    readout_type: str, options: Mapping[str, Any], state: StateDict, *, features: int, offset: float
+    readout_type: str, options: Mapping[str, Any], state: StateDict, *, features: int
 ) -> tuple[Readout, PyTree, Neurons, tuple[str, ...]]:
     """A readout, its weights [S N ...], the neurons and the sessions they belong to.
 
@@ -38,7 +38,6 @@ def read_readout(
         options: ``readout_dict``.
         state: the state dict.
         features: number of feature maps.
-        offset: ``elu_offset``, for the mean rate that a bias implies.
     """
     readers = {"gaussian": _gaussian, "factorised": _factorised}
     if readout_type not in readers:
@@ -51,8 +50,7 @@ def read_readout(
     counts = [len(w["features"]) for w in weights]
     width = max(counts)  # N
     rates = [
-        rate_of_drive(w.get("bias", np.zeros(n)) + offset)
-        for w, n in zip(weights, counts, strict=True)
+        rate_of_drive(w.get("bias", np.zeros(n))) for w, n in zip(weights, counts, strict=True)
     ]
     neurons = Neurons(
         np.stack([_pad(_three_columns(grid), width) for grid in grids]),

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.errors import UserError
+from sensorium_jax.models.check import features_shape
+from sensorium_jax.torch_import.core import read_core
 from sensorium_jax.torch_import.state import StateDict
 
 ASSUMED_2D = {
@@ -24,7 +26,6 @@ ASSUMED_2D = {
     "laplace_padding": None,
     "input_regularizer": "LaplaceL2norm",
     "use_avg_reg": False,
-    "stack": -1,
     "gamma_input": 500.0,
     "gamma_hidden": 500_000.0,
 }
@@ -87,7 +88,33 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dic
         "shifter_type": shifter_type,
         "shifter_dict": shifter,
     }
+    if readout_type == "factorised":
+        assumed = assumed | _padding(state_dict, constructor)
+        constructor["core_dict"] |= assumed
     return constructor, assumed | ({"final_tanh": True} if readout_type == "gaussian" else {})
+
+
+def _padding(
+    state_dict: Mapping[str, np.ndarray], constructor: Mapping[str, Any]
+) -> dict[str, bool]:
+    """The padding with which the core's maps are as large as the readout's masks [N h w]."""
+    options = constructor["core_dict"]
+    state = StateDict(state_dict)
+    mask = next(state.shape(name)[1:] for name in state.names("readout.") if "spatial" in name)
+    name = "pad_input" if "pad_input" in options else "padding"
+    sizes = []
+    for padding in (options[name], not options[name]):
+        trial = options | {name: padding}
+        core, _, _ = read_core(
+            constructor["core_type"], trial, StateDict(state_dict), constructor["gru_dict"]
+        )
+        sizes.append(features_shape(core, frames=core.warmup_frames + 1)[2:4])
+        if sizes[-1] == mask:
+            return {name: padding}
+    raise UserError(
+        f"expected maps of {mask} pixels, as the readout's masks, found {sizes[0]}, and {sizes[1]} "
+        f"with the other {name}; give the trained model's strides and padding in --config"
+    )
 
 
 def _layers(state: StateDict) -> int:
@@ -97,33 +124,51 @@ def _layers(state: StateDict) -> int:
 
 def _stacked_options(state: StateDict) -> dict[str, Any]:
     layers = _layers(state)
-    shapes = [state.shape(f"{LAYER}{i}.conv.weight") for i in range(layers)]
+    separable = f"{LAYER}1.ds_conv.spatial_conv.weight" in state
+    names = ["conv", *["ds_conv.spatial_conv" if separable else "conv"] * (layers - 1)]
+    shapes = [state.shape(f"{LAYER}{i}.{name}.weight") for i, name in enumerate(names)]
+    channels = [s[0] for s in shapes]
     return {
         "layers": layers,
         "input_channels": shapes[0][1],
-        "hidden_channels": [s[0] for s in shapes],
+        "hidden_channels": channels,
         "input_kern": _size(shapes[0][2:]),
         "hidden_kern": [_size(s[2:]) for s in shapes[1:]],
-    }
+        "stack": _stack(channels, _maps(state)),
+    } | ({"depth_separable": True} if separable else {})
+
+
+def _maps(state: StateDict) -> int:
+    """Number of maps that the core gives to what follows: a ConvGRU, or the readout."""
+    if state.names("gru_module."):
+        return state.shape("gru_module.gru.reset_gate_input.weight")[1]
+    return next(state.shape(n)[1] for n in state.names("readout.") if n.endswith("._features"))
+
+
+def _stack(channels: list[int], maps: int) -> int:
+    """The option ``stack``: -1 for the last layer alone, or -k for the last k."""
+    for count in range(1, len(channels) + 1):
+        if sum(channels[-count:]) == maps:
+            return -count
+    raise UserError(
+        f"expected {maps} maps of the last layers of {channels} channels; name the layers that the "
+        "readout sees as core_dict['stack'] in --config"
+    )
 
 
 def _equivariant_options(state: StateDict) -> dict[str, Any]:
     layers = _layers(state)
     shapes = [state.shape(f"{LAYER}{i}.hermite_conv.coeffs") for i in range(layers)]
-    channels = shapes[-1][2]
-    if layers > 1:
-        maps = shapes[1][1] * channels // shapes[0][2]
-    elif state.names("gru_module."):
-        maps = state.shape("gru_module.gru.reset_gate_input.weight")[1]
-    else:
-        maps = next(state.shape(n)[1] for n in state.names() if n.endswith("._features"))
+    channels = [s[2] for s in shapes]
+    rotations = shapes[1][1] // channels[0] if layers > 1 else _maps(state) // channels[0]
     # K (K + 1) / 2 modes make a filter of size K.
     sizes = [(math.isqrt(8 * s[0] + 1) - 1) // 2 for s in shapes]
     return {
         "layers": layers,
         "input_channels": shapes[0][1],
-        "hidden_channels": [s[2] for s in shapes],
-        "num_rotations": maps // channels,
+        "hidden_channels": channels,
+        "num_rotations": rotations,
+        "stack": _stack([c * rotations for c in channels], _maps(state)),
         "input_kern": sizes[0],
         "hidden_kern": sizes[1:],
     }
@@ -177,12 +222,19 @@ def _readout_options(state: StateDict) -> tuple[str, dict[str, Any]]:
     if f"{session}.spatial" in state:
         # Tensors do not show whether masks are normalised; in the starter kit they are not.
         return "factorised", {"bias": bias, "normalize": False, "gamma_readout": 0.0}
+    if f"{session}.sigma" not in state:
+        raise UserError(
+            f"expected {session}.spatial or {session}.sigma in the state dict, found neither: it "
+            "is no readout of the starter kit"
+        )
     sigma = state.shape(f"{session}.sigma")[2:]
     kinds: dict[tuple[int, ...], str] = {
         (2, 2): "full",
         (1, 2): "uncorrelated",
         (1, 1): "isotropic",
     }
+    if sigma not in kinds:
+        raise UserError(f"expected {session}.sigma of (1, N, 2, 2), (1, N, 1, 2) or (1, N, 1, 1)")
     gauss = kinds[sigma]
     readout = {"bias": bias, "gauss_type": gauss, "gamma_readout": 0.0}
     weights = [n for n in state.names(f"{session}.mu_transform.") if n.endswith("weight")]

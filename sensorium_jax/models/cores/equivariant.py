@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from sensorium_jax.models.cores.stacked import Stacked2D
+from sensorium_jax.models.nn import hermite
 
 
 class RotationEquivariant(Stacked2D):
@@ -17,6 +18,7 @@ class RotationEquivariant(Stacked2D):
 
     Attributes, besides those of ``LayeredCore`` and ``Stacked2D``:
         rotations: number of equally spaced orientations.
+        upsampling: points a pixel, along each axis, at which the filters are sampled.
 
     Examples:
         >>> RotationEquivariant(channels=8, rotations=4).maps
@@ -25,6 +27,7 @@ class RotationEquivariant(Stacked2D):
         0
     """
 
-    ranges: ClassVar = Stacked2D.ranges | {"rotations": (1, 360)}
+    ranges: ClassVar = Stacked2D.ranges | {"rotations": (1, 360), "upsampling": (1, 16)}
     rotations: int = 8
+    upsampling: int = hermite.UPSAMPLING
     basis: Literal["hermite"] = "hermite"  # free pixels have no exact rotation

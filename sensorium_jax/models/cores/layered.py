@@ -82,6 +82,8 @@ class LayeredCore(Core):
     recurrence: ConvGRU | None = None
 
     rotations = 1  # maps that share statistics and offset in batch normalisation
+    upsampling = hermite.UPSAMPLING  # points a pixel at which hermite functions are sampled
+    stack = (-1,)  # layers whose maps are the features
     ranges: ClassVar[dict[str, tuple[float, float]]] = {
         "layers": (1, 1000),
         "channels": (1, 65_536),
@@ -120,11 +122,15 @@ class LayeredCore(Core):
         signals = [signal for signal, enabled in options if enabled]
         planes = jnp.concatenate(signals, -1) if signals else None  # [B T P]
         function = activations.activation(self.nonlinearity, self.elu_shift)
+        outputs = []
         for layer in range(self.layers):
             x = self._convolve(x, planes if layer == 0 else None, layer)
             x = self._normalise(x, layer, train=train)
             if self.final_nonlinearity or layer < self.layers - 1:
                 x = function(x)
+            outputs.append(x)
+        if len(self.stack) > 1:
+            x = jnp.concatenate([outputs[layer] for layer in self.stack], axis=-1)
         return x if self.recurrence is None else self.recurrence(x)
 
     def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
@@ -155,8 +161,9 @@ class LayeredCore(Core):
 
     @property
     def maps(self) -> int:
-        """Number of feature maps of the last layer, channels times rotations."""
-        return self._option("channels", self.layers - 1) * self.rotations
+        """Number of feature maps, channels times rotations, of the layers in ``stack``."""
+        channels = (self._option("channels", layer % self.layers) for layer in self.stack)
+        return sum(channels) * self.rotations
 
     def _option(self, option: str, layer: int) -> Any:
         """The value of an option in a layer."""
@@ -208,6 +215,7 @@ class LayeredCore(Core):
             size=self._kernel_size(layer)[0],
             n_rotations=self.rotations,
             roll_inputs=layer > 0,
+            upsampling=self.upsampling,
         )
 
     def _convolve_frames(self, x: Array, planes: Array | None, kernel: Array, layer: int) -> Array:

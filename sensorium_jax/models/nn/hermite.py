@@ -26,7 +26,7 @@ from scipy.special import genlaguerre
 
 from sensorium_jax.types import Array
 
-OVERSAMPLING = 2  # filters are sampled twice as finely, then summed 2 x 2 (Ecker 2019, code)
+UPSAMPLING = 2  # filters are sampled twice as finely, then summed 2 x 2 (Ecker 2019, code)
 
 
 class Mode(NamedTuple):
@@ -86,8 +86,10 @@ def smooth_std(size: int) -> np.ndarray:
 
 
 @functools.lru_cache
-def basis(size: int) -> np.ndarray:
-    """Hermite functions at 2K x 2K points, sqrt(2 / K) apart: [modes 2K 2K], each of unit norm.
+def basis(size: int, upsampling: int = UPSAMPLING) -> np.ndarray:
+    """Hermite functions at U K x U K points: [modes UK UK], each of unit norm.
+
+    Points are sqrt(8 / K) / U apart, so that K pixels span the same range for any U.
 
     Examples:
         >>> basis(9).shape
@@ -95,8 +97,8 @@ def basis(size: int) -> np.ndarray:
         >>> float((basis(9)[0] ** 2).sum().round(4))
         1.0
     """
-    points = OVERSAMPLING * size
-    axis = (np.arange(points) - (points - 1) / 2) * math.sqrt(2 / size)
+    points = upsampling * size
+    axis = (np.arange(points) - (points - 1) / 2) * math.sqrt(8 / size) / upsampling
     x, y = axis[None, :], axis[:, None]  # y runs down, with the rows
     r, theta = np.hypot(x, y), np.arctan2(y, x)
     functions = [
@@ -132,7 +134,12 @@ def rotations(size: int, n: int) -> np.ndarray:
 
 
 def filters(
-    coefficients: Array, *, size: int, n_rotations: int = 1, roll_inputs: bool = False
+    coefficients: Array,
+    *,
+    size: int,
+    n_rotations: int = 1,
+    roll_inputs: bool = False,
+    upsampling: int = UPSAMPLING,
 ) -> Array:
     """All rotations of steerable filters.
 
@@ -145,6 +152,7 @@ def filters(
         roll_inputs: the input channels are rotations themselves ([rotation, feature] order), so
             they turn with the filter: rotation k sees them rolled by k steps. False in the first
             layer.
+        upsampling: U, the functions are sampled at U x U points a pixel, which are summed.
 
     Returns:
         [K K C_in R*C_out], output channel = rotation * C_out + feature.
@@ -156,8 +164,8 @@ def filters(
     """
     _, c_in, c_out = coefficients.shape
     rotated = jnp.einsum("kmn,nio->kmio", rotations(size, n_rotations), coefficients)
-    points = jnp.einsum("mhw,kmio->khwio", basis(size), rotated)  # [R 2K 2K C_in C_out]
-    pixels = points.reshape(n_rotations, size, OVERSAMPLING, size, OVERSAMPLING, c_in, c_out)
+    points = jnp.einsum("mhw,kmio->khwio", basis(size, upsampling), rotated)
+    pixels = points.reshape(n_rotations, size, upsampling, size, upsampling, c_in, c_out)
     pixels = pixels.sum((2, 4))  # [R K K C_in C_out]
     if roll_inputs:
         step = c_in // n_rotations
