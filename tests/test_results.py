@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import matplotlib
 import numpy as np
 import pytest
 
+from sensorium_jax import load_run
 from sensorium_jax.cli import compare as compare_command
 from sensorium_jax.cli import leaderboard as board_command
+from sensorium_jax.cli.main import main
 from sensorium_jax.errors import UserError
 from sensorium_jax.pages import figures, page
 from sensorium_jax.pages.sections import report_page
@@ -167,3 +170,31 @@ def test_examples_are_means_over_repeats():
     np.testing.assert_allclose(found.response, y.mean(0))
     np.testing.assert_allclose(found.std, y.std(0))
     np.testing.assert_allclose(found.prediction, p.mean(0))
+
+
+@pytest.mark.slow
+def test_weights_are_scored_compared_ranked_and_submitted_as_a_run(whole, tmp_path, capsys):
+    """Exported weights; without their record of training, imported ones."""
+    pytest.importorskip("pyarrow", reason="needs pip install -e '.[submission]'")
+    run = load_run(whole[0])
+    store, weights, imported = str(run.recordings.store.path), tmp_path / "mine", tmp_path / "kit"
+    run.export(weights)
+    shutil.copytree(weights, imported)
+    config = json.loads((imported / "config.json").read_text())
+    del config["experiment"]
+    (imported / "config.json").write_text(json.dumps(config))
+    trained = shutil.copytree(whole[0], tmp_path / "run")
+    for folder in (trained, weights, imported):
+        assert main(["report", str(folder), "--data", store]) == 0
+        assert "Made to predict" in (folder / "report.html").read_text()
+    (difference, *_) = compare.compare(trained, weights)
+    assert difference.a == difference.b and difference.low == difference.high == 0
+    capsys.readouterr()
+    assert main(["leaderboard", str(trained), str(weights), str(imported)]) == 0
+    shown = capsys.readouterr().out
+    assert "mine" in shown and "kit" in shown
+    assert main(["compare", str(trained), str(imported), "--units", "official"]) == 0
+    assert "Warning: 9 train trials make the std" in capsys.readouterr().out
+    out = ["--out", str(tmp_path / "zips"), "--track", "main"]
+    assert main(["submit", "write", str(weights), "--store", store, *out]) == 0
+    assert main(["submit", "check", str(tmp_path / "zips/main.zip"), "--store", store]) == 0

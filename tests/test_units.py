@@ -115,7 +115,7 @@ def test_scores_of_signal_and_noise_exist_in_raw_units_only(recordings, monkeypa
         report.by_neuron("oracle", field="cc_norm", units="official")
     with pytest.raises(UserError, match="no units 'rwa'; did you mean raw"):
         report.by_neuron("oracle", units="rwa")
-    official, raw = report.to_json()["means"]
+    official, raw = report.to_json()["means"]  # the report's own units first
     assert official["units"] == "official" and "feve_by_neuron" not in official
     assert raw["units"] == "raw" and raw["floor_by_neuron"] == 0 and "feve_by_neuron" in raw
 

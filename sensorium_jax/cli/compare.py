@@ -41,6 +41,7 @@ def run(flags) -> int:
         options = {"field": flags.score, "units": flags.units or results.units_of(report)}
         differences = compare(flags.run_a, flags.run_b, **options)
     title = f"A: {flags.run_a}\nB: {flags.run_b}"
+    options["std_trials"] = report.get("std_trials")
     show(comparison_table(differences, title=title, **options), console)
     if flags.json:
         write_json(Path(flags.json), [d._asdict() for d in differences])
@@ -50,7 +51,7 @@ def run(flags) -> int:
 def _parser() -> Parser:
     parser = Parser("compare", __doc__)
     add = parser.add_argument
-    add("run_a", metavar="RUN_A", help="workdir of a scored run")
+    add("run_a", metavar="RUN_A", help="workdir of a scored run, or a folder of weights")
     add("run_b", metavar="RUN_B", help="workdir of another, on the same recording")
     add("--json", metavar="FILE", help="write the differences there too")
     add("--units", choices=UNITS, help=UNITS_HELP)

@@ -47,7 +47,7 @@ def run(flags) -> int:
 def _parser() -> Parser:
     parser = Parser("leaderboard", __doc__)
     add = parser.add_argument
-    add("runs", nargs="+", metavar="RUN", help="workdirs of scored runs")
+    add("runs", nargs="+", metavar="RUN", help="workdirs of scored runs, or folders of weights")
     add("--json", metavar="FILE", help="write the board there too")
     add("--units", choices=UNITS, help=UNITS_HELP)
     add(

@@ -2,8 +2,11 @@
 
     sensorium-jax report runs/gru_baseline-demo
 
+    sensorium-jax report weights/gru --data STORE        exported or imported weights
+
 Training ends with the same; this is for a run that was stopped, moved, or scored by another
-version. Scores are correlations, mean over neurons.
+version, and for weights without a run: compare and leaderboard then take their folder as a run.
+Scores are correlations, mean over neurons.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def run(flags) -> int:
 def _parser() -> Parser:
     parser = Parser("report", __doc__)
     add = parser.add_argument
-    add("run", metavar="RUN", help="workdir of a run or of an ensemble")
+    add("run", metavar="RUN", help="workdir of a run or of an ensemble, or a folder of weights")
     add("--data", metavar="STORE", help="the store, if it is not where the run found it")
     add("--devices", type=int, default=1, metavar="N", help="to predict on (default 1)")
     return parser

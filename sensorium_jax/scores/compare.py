@@ -22,7 +22,7 @@ from sensorium_jax.scores import intervals, results
 from sensorium_jax.scores.correlation import RESPONSE_MOMENTS, correlate
 from sensorium_jax.scores.report import TITLES
 from sensorium_jax.scores.score import ALL, AVERAGE_FLOOR, FLOOR, SINGLE_TRIAL
-from sensorium_jax.scores.units import OFFICIAL, RAW, check_units
+from sensorium_jax.scores.units import OFFICIAL, RAW, check_units, warnings_of
 from sensorium_jax.tables import Row, Table
 
 
@@ -157,6 +157,7 @@ def comparison_table(
     title: str,
     field: str = SINGLE_TRIAL,
     units: str = RAW,
+    std_trials: int | None = None,
 ) -> Table:
     """A table of differences: one row a tier, and below it one row a mouse if there are several.
 
@@ -176,7 +177,8 @@ def comparison_table(
     header = ["tier / mouse", "A", "B", "B - A", "from", "to", "better"]
     if units == OFFICIAL:
         header.append("floor")
-        caption += "\nFloor: what each neuron's mean rate scores (docs/floor.md)."
+        floor = "Floor: what each neuron's mean rate scores (docs/floor.md)."
+        caption = "\n".join([caption, floor, *warnings_of(units, std_trials)])
     rows = tuple(_row(d, len(header)) for d in differences)
     return Table(tuple(header), rows, title, caption)
 

@@ -19,7 +19,7 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.scores import results
 from sensorium_jax.scores.report import TITLES
 from sensorium_jax.scores.score import ALL, AVERAGE_FLOOR, FLOOR, INTERVAL_SCORES, SINGLE_TRIAL
-from sensorium_jax.scores.units import OFFICIAL, check_units
+from sensorium_jax.scores.units import OFFICIAL, check_units, warnings_of
 from sensorium_jax.tables import Row, Table
 
 HEADERS = ("oracle", "live\nmain", "final\nmain", "live\nbonus", "final\nbonus")
@@ -39,6 +39,8 @@ class Entry(NamedTuple):
         units: of the scores, "official" or "raw".
         floors: what each neuron's mean rate scores in single trials, by tier; {} if not known.
         average_floors: the same of averages over repeats.
+        std_trials: train trials that make the official units of a run, in the mouse with the
+            fewest; None if not known.
 
     Examples:
         >>> best = max(PUBLISHED, key=lambda entry: entry.scores.get("final_test_main", 0))
@@ -54,6 +56,7 @@ class Entry(NamedTuple):
     units: str = OFFICIAL
     floors: dict[str, float] = {}
     average_floors: dict[str, float] = {}
+    std_trials: int | None = None
 
 
 _WARNING = "Published: real mice. Scores on simulated mice are not comparable with them."
@@ -151,7 +154,8 @@ def entry(workdir: str | Path, *, units: str | None = None) -> Entry:
             f"{results.ADVICE}"
         )
     kind = "SIMULATED" if simulated else "yours"
-    return Entry(workdir.name, single, str(workdir), kind, average, units, *floors)
+    trials = report.get("std_trials")
+    return Entry(workdir.name, single, str(workdir), kind, average, units, *floors, trials)
 
 
 def _by_tier(means: Sequence[dict], key: str) -> dict[str, float]:
@@ -191,8 +195,10 @@ def board(entries: Sequence[Entry], *, field: str = SINGLE_TRIAL) -> Table:
     published = [e for e in PUBLISHED if official and _scores(e, field)]
     rows = *_ranked(entries, field, level=0), *_ranked(published, field, level=1)
     lines = [f"{e.name}: {e.source}." for e in published]
-    lines.insert(0, _WARNING if official else _RAW_WARNING)
-    title = f"correlation, {TITLES[field]}, {units.pop()} units"
+    few = min((e.std_trials for e in entries if e.std_trials is not None), default=None)
+    shown = units.pop()
+    lines = [_WARNING if official else _RAW_WARNING, *warnings_of(shown, few), *lines]
+    title = f"correlation, {TITLES[field]}, {shown} units"
     return Table(("model", *HEADERS, ""), rows, title, "\n".join(lines))
 
 

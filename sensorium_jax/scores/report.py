@@ -27,7 +27,7 @@ from sensorium_jax.scores.score import (
     TO_AVERAGE,
     Score,
 )
-from sensorium_jax.scores.units import FEWEST_TRIALS, OFFICIAL, RAW, UNITS, check_units
+from sensorium_jax.scores.units import OFFICIAL, RAW, UNITS, check_units, warnings_of
 from sensorium_jax.tables import Row, Table
 
 SMALLEST_RANGE = 0.02  # of ceiling - floor, below which the share is not defined
@@ -321,11 +321,7 @@ class Report:
         if self.simulated:
             share = "(score - floor) / (ceiling - floor)" if official else "score / ceiling"
             lines.append(f"Ceiling: the simulated neurons' own true rate. Share: {share}.")
-        if official and self.std_trials is not None and self.std_trials < FEWEST_TRIALS:
-            lines.append(
-                f"Warning: {self.std_trials} train trials make the std: these scores are high "
-                "for any model."
-            )
+        lines += warnings_of(self.units, self.std_trials)
         constant = sum(s.constant for s in self.scores if s.family == ALL and s.units == self.units)
         if constant:
             lines.append(f"{constant} constant predictions or responses counted as 0.")
@@ -347,8 +343,12 @@ class Report:
         return f"{remark} {counts}." if counts else ""
 
     def to_json(self) -> dict:
-        """Plain values: every score, and the means over neurons and over mice with intervals."""
+        """Plain values: every score, and the means over neurons and over mice with intervals.
+
+        The means in the units that are shown first come first.
+        """
         units = [u for u in UNITS if any(s.units == u for s in self.scores)]
+        units.sort(key=lambda u: u != self.units)
         values = {
             "units": self.units,
             "std_trials": self.std_trials,

@@ -56,6 +56,20 @@ def default_units(recordings: Recordings) -> str:
     return OFFICIAL if released and std_trials(recordings) >= FEWEST_TRIALS else RAW
 
 
+def warnings_of(units: str, trials: int | None) -> list[str]:
+    """A line of warning for official scores whose std is that of few ``trials``; else none.
+
+    Examples:
+        >>> warnings_of("official", 4)
+        ['Warning: 4 train trials make the std: these scores are high for any model.']
+        >>> warnings_of("official", 350), warnings_of("raw", 4)
+        ([], [])
+    """
+    if units == RAW or trials is None or trials >= FEWEST_TRIALS:
+        return []
+    return [f"Warning: {trials} train trials make the std: these scores are high for any model."]
+
+
 def std_trials(recordings: Recordings) -> int:
     """The number of train trials that make the released std, in the mouse with the fewest."""
     tiers = (s.trials.tier for s in recordings.sessions)
