@@ -259,3 +259,14 @@ def test_some_of_the_mice(store):
     assert recordings.only([b]).session_names == (b,)
     with pytest.raises(UserError, match="no mouse 'c'"):
         recordings.only(["c"])
+
+
+def test_sessions_are_groups_of_zarr(store, recordings):
+    """Other programs open a session as a group, and its arrays by name."""
+    zarr = pytest.importorskip("zarr")
+    session = recordings.sessions[0]
+    group = zarr.open_group(session.folder, mode="r")
+    np.testing.assert_array_equal(group["unit_ids"][:], session.load("unit_ids"))
+    assert {"video", "response", "pooled", "framewise", "released"} <= set(group.keys())
+    np.testing.assert_array_equal(group["pooled"]["video_std"][:], session.load("pooled/video_std"))
+    np.testing.assert_array_equal(group["video"][0, :5], session.read(0, 0, 5).video)

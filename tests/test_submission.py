@@ -76,7 +76,8 @@ def test_rows_are_the_predictions_in_the_scorers_units(track, zips, trained):
         assert [(r["mouse"], r["trial_indices"]) for r in rows] == sorted(expected)
         for row in rows:
             trial = expected[row["mouse"], row["trial_indices"]]
-            np.testing.assert_allclose(row["prediction"], trial.prediction.T, rtol=2**-13 + 2e-5)
+            official = (trial.prediction / trial.released_std).T
+            np.testing.assert_allclose(row["prediction"], official, rtol=2**-13 + 2e-5)
             session = recordings.sessions[trial.session]
             assert row["neuron_ids"] == session.load("unit_ids").tolist()
             length = min(protocol.CLIP_FRAMES, session.trials.frames[trial.row])
@@ -84,10 +85,10 @@ def test_rows_are_the_predictions_in_the_scorers_units(track, zips, trained):
 
 
 def test_predictions_are_rounded_to_the_nearest_of_twelve_bits():
-    x = np.random.default_rng(0).gamma(1, 5, 10_000).astype(np.float32)
+    x = np.random.default_rng(0).gamma(1, 5, 10_000)
     found = _round_mantissa(x)
     assert 2**-14 < np.max(np.abs(found - x) / x) <= 2**-13
-    assert not (found.view(np.uint32) & 0x7FF).any()
+    assert not (found.view(np.uint64) & np.uint64(2**40 - 1)).any()
     np.testing.assert_array_equal(_round_mantissa(found), found)
 
 
@@ -96,7 +97,7 @@ def test_public_responses_are_scored_as_evaluate_does(zips, trained):
         checked = {c.tier: c for c in submission.check(zips[track], trained.recordings)}
         assert set(checked) == set(tiers)
         for tier in tiers:
-            report = trained.evaluate(trained.params, tier)
+            report = trained.evaluate(trained.params, tier, units="official")
             expected = {s.session: s.single_trial for s in report.select(tier)}
             assert checked[tier].correlation == pytest.approx(expected, abs=1e-5)
             assert checked[tier].window == "starter" and not checked[tier].warnings
@@ -340,3 +341,13 @@ def test_program(zips, store, tmp_path, capsys):
     assert main(["check", str(zips["main"]), "--store", str(tmp_path)]) == 2
     assert main(["write", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
+
+
+def test_columns_have_the_types_of_the_starter_kits_files(zips):
+    pq = pytest.importorskip("pyarrow.parquet")
+    name = TRACKS["main"]["live_test_main"]
+    with zipfile.ZipFile(zips["main"]) as archive, archive.open(name) as file:
+        types = {field.name: str(field.type) for field in pq.read_schema(file)}
+    assert types["mouse"] == "string" and types["trial_indices"] == "int64"
+    assert "list" in types["prediction"] and types["prediction"].count("double") == 1
+    assert "int64" in types["neuron_ids"]

@@ -28,6 +28,7 @@ from sensorium_jax.simulate import release as release_like
 from sensorium_jax.types import OnProgress
 
 SMALL, RELEASE = "small", "release"
+SIMULATED, REAL = "simulated", "real"
 NEURONS = 50  # of a mouse with the release's structure
 
 
@@ -62,6 +63,7 @@ def _write_small(flags, on_trial: OnProgress) -> list[Path]:
         train=72 if flags.train is None else flags.train,
         dtype=flags.dtype or "float32",
         withhold=flags.withhold,
+        real_names=flags.names == REAL,
         on_trial=functools.partial(on_trial, "trials"),
     )
 
@@ -72,7 +74,7 @@ def _write_release(flags, on_trial: OnProgress) -> list[Path]:
     neurons = NEURONS if flags.neurons is None else flags.neurons
     neurons = None if neurons == "all" else neurons
     thinning = release_like.Thinning(flags.train, flags.clips, flags.repeats)
-    _announce(Path(flags.out), letters, neurons, thinning, flags.seed)
+    _announce(Path(flags.out), letters, neurons, thinning, flags)
     return [
         release_like.write_session(
             flags.out,
@@ -80,18 +82,20 @@ def _write_release(flags, on_trial: OnProgress) -> list[Path]:
             neurons=neurons,
             thinning=thinning,
             seed=flags.seed,
+            real_name=flags.names == REAL,
             on_trial=functools.partial(on_trial, f"mouse {letter}"),
         )
         for letter in letters
     ]
 
 
-def _announce(out: Path, letters, neurons, thinning, seed) -> None:
+def _announce(out: Path, letters, neurons, thinning, flags) -> None:
     """Say what will be written; ``UserError`` if it cannot be."""
     for letter in letters:
-        release_like.check(letter, neurons=neurons, thinning=thinning, seed=seed)
+        release_like.check(letter, neurons=neurons, thinning=thinning, seed=flags.seed)
     counts = [len(release_like.kept_rows(letter, thinning)) for letter in letters]
-    new = [x for x in letters if not (out / release_like.session_name(x)).exists()]
+    real = flags.names == REAL
+    new = [x for x in letters if not (out / release_like.session_name(x, real=real)).exists()]
     needed = sum(
         release_like.disk_bytes(letter, neurons=neurons, thinning=thinning) for letter in new
     )
@@ -133,6 +137,13 @@ def _parser() -> Parser:
         default=SMALL,
         help="small: a few trials, and neurons that a small model learns in minutes (default); "
         "release: the real mice's trial table and distributions",
+    )
+    add(
+        "--names",
+        choices=(SIMULATED, REAL),
+        default=SIMULATED,
+        help="of the folders: real are those of the ten real mice, which programs of others look "
+        "up; SIMULATED.txt and config.json inside say what they are (default simulated)",
     )
     add("--seed", type=int, default=0, help="equal seeds give equal bytes (default 0)")
     add(

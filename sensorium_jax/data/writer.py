@@ -25,6 +25,8 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.files import write_json
 
 ZSTD_LEVEL, LZ4_LEVEL = 3, 1
+# Makes a session a group of zarr 3, and its statistics groups within: zarr.open_group(session).
+GROUP_FILE, GROUP = "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}}
 
 
 def check_store_folder(path: Path) -> None:
@@ -163,6 +165,9 @@ class SessionWriter:
             "provenance": {"written_by": f"sensorium_jax {__version__}", **provenance},
             "trials": {k: v.tolist() for k, v in table._asdict().items()},
         }
+        parents = {(self._partial / name).parent for name in arrays} | {self._partial}
+        for folder in parents:
+            write_json(folder / GROUP_FILE, GROUP)
         write_json(self._partial / SESSION_FILE, self._meta)
 
     def _wait(self) -> None:

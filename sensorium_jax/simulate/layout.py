@@ -17,8 +17,15 @@ from sensorium_jax.simulate.neurons import draw_response, make_rate, smooth
 from sensorium_jax.simulate.population import Population
 
 _FIELDS = ("videos", "responses", "behavior", "pupil_center")  # folders of the release
-JITTER_SHARE = 0.03  # share of pixels one grey level brighter: repeats differ as in the release
+SPECKLED_SHARE = 0.03  # share of pixels one grey level brighter in a speckled trial
+HASHED_FRAMES = 5  # frames whose perceptual hashes identify a film (lRomul/sensorium)
 _BLOCK_BYTES = 64 * 2**20  # memory in which statistics are computed, block by block
+
+
+_NOTICE = (
+    "This mouse is simulated by sensorium_jax, whatever the name of its folder: no result on it is "
+    "a result on mice.\nIts true rates are in truth/.\n"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Script:
     dtype: str  # of the arrays
     seed: tuple[int, ...]  # of behaviour and noise
     config: dict[str, Any]  # for config.json
+    speckled: bool  # whether repeats differ in many pixels, or in one
 
 
 def write(script: Script, final: Path, *, on_trial: Callable[[int, int], None] | None) -> Path:
@@ -82,7 +90,8 @@ def _write(script: Script, folder: Path, on_trial) -> None:
 
     for done, trial in enumerate(trials, start=1):
         rng = np.random.default_rng((*script.seed, trial.number))
-        video = _jitter(rng, script.film(trial))
+        vary = _speckle if script.speckled else _brighten_pixel
+        video = vary(rng, script.film(trial))
         behavior, pupil_center = make_behavior(
             rng, len(video), population.pupil_center_mean, like=script.temperament
         )
@@ -112,15 +121,34 @@ def _write(script: Script, folder: Path, on_trial) -> None:
     for name in _FIELDS:
         _write_statistics(folder, name, train)
     (folder / "config.json").write_text(json.dumps(script.config, indent=2) + "\n")
+    (folder / "SIMULATED.txt").write_text(_NOTICE)
 
 
-def _jitter(rng, video: np.ndarray) -> np.ndarray:
-    """``video`` uint8 [T H W] with a few pixels one grey level brighter.
+def _brighten_pixel(rng, video: np.ndarray) -> np.ndarray:
+    """``video`` uint8 [T H W] with one pixel of one frame a grey level brighter.
 
-    No pixel is darker, so that two repeats differ by at most one level, as in the release.
+    As in the release, no two repeats are the same file, and they differ by at most one level. The
+    frames that perceptual hashes look at, the middles of five parts, stay the same, so that the
+    hashes of repeats are equal.
+    """
+    step = max(len(video) // HASHED_FRAMES, 1)
+    frames = np.array([t for t in range(len(video)) if t % step != step // 2 or step == 1])
+    video = video.copy()
+    t = rng.choice(frames)
+    darker = np.flatnonzero(video[t] < 255)
+    if len(darker):
+        video[t].flat[rng.choice(darker)] += 1
+    return video
+
+
+def _speckle(rng, video: np.ndarray) -> np.ndarray:
+    """``video`` uint8 [T H W] with a few pixels of every frame one grey level brighter.
+
+    No pixel is darker, so that two repeats differ by at most one level. Perceptual hashes of
+    repeats often differ in some bits (benchmarks/repeats.py).
     """
     random = rng.integers(0, 256, video.shape, dtype=np.uint8)
-    return video + ((random < round(256 * JITTER_SHARE)) & (video < 255))
+    return video + ((random < round(256 * SPECKLED_SHARE)) & (video < 255))
 
 
 def _pad(array: np.ndarray, frames: int, dtype: str) -> np.ndarray:

@@ -25,7 +25,7 @@ from sensorium_jax.simulate import layout
 from sensorium_jax.simulate.calibration import make_population_like, target
 from sensorium_jax.simulate.layout import Script, Trial
 
-VERSION = 1  # increment when the same seed gives another recording
+VERSION = 2  # increment when the same seed gives another recording
 
 BLANK_LEVEL = 128  # grey after the last image of a clip, and after the end of a film
 _DRAWS = 100  # attempts to draw a clip that is not too long
@@ -59,6 +59,7 @@ def write_session(
     neurons: int | None = 50,
     thinning: Thinning = WHOLE,
     seed: int = 0,
+    real_name: bool = False,
     on_trial: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write one simulated mouse with the structure of a real one and return its folder.
@@ -71,6 +72,7 @@ def write_session(
         neurons: number of neurons; None: as many as the real mouse has.
         thinning: which trials to keep.
         seed: equal seeds give equal bytes, and the same films to all mice.
+        real_name: name the folder as that of the real mouse, which programs of others look up.
         on_trial: called with the number of trials written, and their total.
 
     The folder has the files of ``simulate.write_session``, with ``truth/``.
@@ -80,7 +82,7 @@ def write_session(
     """
     check(letter, neurons=neurons, thinning=thinning, seed=seed)
     neurons = neurons or release.mice()[letter].neurons
-    final = Path(out) / session_name(letter)
+    final = Path(out) / session_name(letter, real=real_name)
     config = {
         "links": {},
         "simulated": True,
@@ -119,14 +121,15 @@ def check(letter: str, *, neurons: int | None, thinning: Thinning = WHOLE, seed:
         raise UserError(f"expected a seed of at least 0, got {seed}; give a larger number")
 
 
-def session_name(letter: str) -> str:
-    """The folder name of the real mouse, with "simulated" in place of the hash.
+def session_name(letter: str, *, real: bool = False) -> str:
+    """The folder name of the real mouse, with "simulated" in place of the hash unless ``real``.
 
     Examples:
         >>> session_name("F")
         'dynamic29515-10-12-Video-simulated'
     """
-    return protocol.SESSIONS[letter].rpartition("-")[0] + "-simulated"
+    name = protocol.SESSIONS[letter]
+    return name if real else name.rpartition("-")[0] + "-simulated"
 
 
 def kept_rows(letter: str, thinning: Thinning) -> np.ndarray:
@@ -193,6 +196,7 @@ def _script(letter: str, neurons: int, seed: int, thinning: Thinning, config: di
         dtype=_dtype(letter),
         seed=(seed, ord(letter), 1),
         config=config,
+        speckled=False,
     )
 
 

@@ -58,12 +58,14 @@ def write_recording(
     ood_repeats: int = 3,
     dtype: str = "float32",
     withhold: bool = False,
+    real_names: bool = False,
     on_trial: OnCount | None = None,
 ) -> list[Path]:
     """Write one session folder for every mouse in ``letters`` and return their paths.
 
     ``neurons`` is one number, or one for each mouse. The other sizes are those of ``SessionPlan``,
-    the other arguments those of ``write_session``; ``on_trial`` counts over all mice.
+    the other arguments those of ``write_session`` (``real_names``: its ``real_name``);
+    ``on_trial`` counts over all mice.
 
     Raises:
         UserError: as ``write_session``, or other numbers of neurons than mice.
@@ -86,7 +88,7 @@ def write_recording(
         SessionPlan(letter, count, *sizes) for letter, count in zip(letters, counts, strict=True)
     ]
     for plan in plans:
-        _check(out, plan, seed=seed, dtype=dtype)
+        _check(out, plan, seed=seed, dtype=dtype, real_name=real_names)
     trials = [trial_count(plan) for plan in plans]
     paths = []
     for index, plan in enumerate(plans):
@@ -97,6 +99,7 @@ def write_recording(
                 seed=seed,
                 dtype=dtype,
                 withhold=withhold,
+                real_name=real_names,
                 on_trial=_counted(on_trial, before=sum(trials[:index]), total=sum(trials)),
             )
         )
@@ -118,6 +121,8 @@ def write_session(
     dtype: str = "float32",
     withhold: bool = False,
     modulated: bool = True,
+    real_name: bool = False,
+    speckled: bool = False,
     on_trial: OnCount | None = None,
 ) -> Path:
     """Write one simulated mouse in the raw layout of the release and return its folder.
@@ -129,6 +134,10 @@ def write_session(
         dtype: of the recorded arrays, "float32" (as the old mice) or "float64" (as the new ones).
         withhold: write zeros for the responses of the four test tiers, as for the new mice.
         modulated: let running, pupil size and gaze change responses.
+        real_name: name the folder as that of the real mouse of this letter, which programs of
+            others look up, in place of ``session_name``.
+        speckled: let repeats of a clip differ in 3 % of their pixels, as the embedded default's do;
+            else in one pixel of one frame, which perceptual hashes do not see.
         on_trial: called with the number of trials written, and their total.
 
     Besides the release's files the folder has ``truth/``: ``trials.json`` (number, clip and family
@@ -138,18 +147,24 @@ def write_session(
     Raises:
         UserError: a size below one, an unknown letter or dtype, or a folder that exists.
     """
-    _check(out, plan, seed=seed, dtype=dtype)
-    script = _script(plan, seed=seed, dtype=dtype, withhold=withhold, modulated=modulated)
-    return layout.write(script, Path(out) / session_name(plan.letter), on_trial=on_trial)
+    _check(out, plan, seed=seed, dtype=dtype, real_name=real_name)
+    options = {"withhold": withhold, "modulated": modulated, "speckled": speckled}
+    script = _script(plan, seed=seed, dtype=dtype, **options)
+    final = Path(out) / session_name(plan.letter, real=real_name)
+    return layout.write(script, final, on_trial=on_trial)
 
 
-def session_name(letter: str) -> str:
+def session_name(letter: str, *, real: bool = False) -> str:
     """Folder name of a simulated mouse: the release's pattern, with "simulated" for the hash.
+
+    With ``real``, the name of the real mouse of this letter.
 
     Examples:
         >>> session_name("A")
         'dynamic00001-1-1-Video-simulated'
     """
+    if real:
+        return protocol.SESSIONS[letter]
     return f"dynamic{sorted(protocol.OOD_ASSIGNMENT).index(letter) + 1:05d}-1-1-Video-simulated"
 
 
@@ -164,7 +179,9 @@ def trial_count(plan: SessionPlan) -> int:
     return plan.train + 3 * plan.clips * plan.repeats + families * plan.ood_clips * plan.ood_repeats
 
 
-def _check(out: str | os.PathLike, plan: SessionPlan, *, seed: int, dtype: str) -> None:
+def _check(
+    out: str | os.PathLike, plan: SessionPlan, *, seed: int, dtype: str, real_name: bool
+) -> None:
     if plan.letter not in protocol.OOD_ASSIGNMENT:
         letters = ", ".join(protocol.OOD_ASSIGNMENT)
         raise UserError(f"expected a mouse of {letters}, got {plan.letter!r}; choose one of these")
@@ -175,14 +192,16 @@ def _check(out: str | os.PathLike, plan: SessionPlan, *, seed: int, dtype: str) 
         raise UserError(f"expected a seed of at least 0, got {seed}; give a larger number")
     if dtype not in ("float32", "float64"):
         raise UserError(f"expected dtype float32 or float64, got {dtype!r}; choose one of these")
-    final = Path(out) / session_name(plan.letter)
+    final = Path(out) / session_name(plan.letter, real=real_name)
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
         raise UserError(
             f"expected no recording yet, found {final}; delete it or choose another output folder"
         )
 
 
-def _script(plan: SessionPlan, *, seed: int, dtype: str, withhold: bool, modulated: bool) -> Script:
+def _script(
+    plan: SessionPlan, *, seed: int, dtype: str, withhold: bool, modulated: bool, speckled: bool
+) -> Script:
     """Everything that determines the session folder of a mouse."""
     mouse = ord(plan.letter)
     tiers, trials = _schedule(plan, np.random.default_rng((seed, mouse, 1)))
@@ -199,6 +218,7 @@ def _script(plan: SessionPlan, *, seed: int, dtype: str, withhold: bool, modulat
         dtype=dtype,
         seed=(seed, mouse, 3),
         config={"links": {}, "simulated": True, "seed": seed, **asdict(plan)},
+        speckled=speckled,
     )
 
 
