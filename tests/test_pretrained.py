@@ -21,8 +21,9 @@ def card_of(name):
 
 
 def rows(card):
-    """Tier or family -> score, ends of its interval, ceiling."""
-    lines = re.findall(r"^\| (.+?) \| (\S+) \[(\S+), (\S+)\] \| (\S+) \|$", card, re.M)
+    """Tier or family -> score, ends of its interval, ceiling; official score and floor."""
+    pattern = r"^\| (.+?) \| (\S+) \[(\S+), (\S+)\] \| (\S+) \| (\S+) \| (\S+) \|$"
+    lines = re.findall(pattern, card, re.M)
     return {(i, name): [*map(float, values)] for i, (name, *values) in enumerate(lines)}
 
 
@@ -46,8 +47,8 @@ def test_the_card_is_what_scoring_the_weights_gives(name):
     assert found.keys() == expected.keys() and len(found) == 13
     for key, values in expected.items():
         np.testing.assert_allclose(found[key], values, atol=2e-3)  # a processor's rounding
-        score, low, high, ceiling = values
-        assert low < score < high and score < ceiling
+        score, low, high, ceiling, official, floor = values
+        assert low < score < high and score < ceiling and 0 < floor and 0 < official
     numbers = re.compile(r"^\|.*\|$", re.M)
     assert numbers.sub("", card) == numbers.sub("", again)
 

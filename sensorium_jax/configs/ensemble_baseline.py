@@ -8,8 +8,8 @@ WORKDIR/member00 and so on, and ``sensorium_jax.ensemble(WORKDIR, ...)`` opens t
     sensorium-jax train --config=ensemble_baseline --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
-on the oracle tier 0.455, 78 % of the ceiling, where its members reach 0.447 on average; 820 s for
-all three, with other work beside them; commit 8b12712.
+on the oracle tier 0.437 in raw units (0.455 in official ones, whose floor is 0.141), share
+0.76, where its members reach 0.428 on average; commit 2126c85.
 """
 
 import dataclasses

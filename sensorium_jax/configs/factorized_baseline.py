@@ -7,7 +7,8 @@ trains a core of convolutions in space and over frames in turn; all else as in `
     sensorium-jax train --config=factorized_baseline --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
-on the oracle tier 0.447 (0.444 to 0.449 over three seeds), 76 % of the ceiling; commit 8b12712.
+on the oracle tier 0.428 in raw units (0.426 to 0.431 over three seeds), share 0.75; 0.447 in
+official ones, whose floor is 0.141; commit 2126c85.
 """
 
 import dataclasses

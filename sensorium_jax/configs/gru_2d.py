@@ -7,8 +7,8 @@ trained as the benchmark's baselines are.
     sensorium-jax train --config=gru_2d --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
-on the oracle tier 0.456 (one seed), 78 % of the ceiling, in 279 s, partly beside other work;
-commit 094869d.
+on the oracle tier 0.437 in raw units (one seed), share 0.76; 0.456 in official ones, whose
+floor is 0.141; commit 2126c85.
 """
 
 from sensorium_jax.configs import gru_baseline

@@ -7,8 +7,8 @@ trains a rotation-equivariant 2D core with a ConvGRU, a full Gaussian readout an
     sensorium-jax train --config=gru_baseline --data STORE     published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
-on the oracle tier 0.457 (0.454 to 0.460 over three seeds), 78 % of the ceiling, in 209 s;
-commit e172bf4.
+on the oracle tier 0.439 in raw units (0.435 to 0.444 over three seeds), share 0.76; 0.457 in
+official ones, whose floor is 0.141; commit 2126c85.
 """
 
 from sensorium_jax.experiment import Data, Experiment, optim

@@ -7,7 +7,8 @@ behaviour.
     sensorium-jax train --config=gru_no_behavior --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
-on the oracle tier 0.422 (one seed), 72 % of the ceiling, in 213 s; commit 094869d.
+on the oracle tier 0.400 in raw units (one seed), share 0.70; 0.422 in official ones, whose
+floor is 0.141; commit 2126c85.
 """
 
 from sensorium_jax.configs import gru_baseline

@@ -11,8 +11,8 @@ contribution of further layers. The classic model of a V1 simple cell (e.g. Cara
     sensorium-jax train --config=linear_nonlinear --data STORE   published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
-on the oracle tier 0.219 (one seed), 37 % of the ceiling; 810 s at low priority beside other work;
-commit 094869d.
+on the oracle tier 0.167 in raw units (one seed), share 0.29; 0.219 in official ones, whose
+floor is 0.141; commit 2126c85.
 """
 
 from sensorium_jax.configs import factorized_baseline

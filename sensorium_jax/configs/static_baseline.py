@@ -7,8 +7,8 @@ frames.
     sensorium-jax train --config=static_baseline --data STORE  published size, recordings
 
 Reached at demo size, on simulated mice and two cores of an AMD EPYC CPU: single-trial correlation
-on the oracle tier 0.332 (0.321 to 0.346 over three seeds), 57 % of the ceiling, in 187 s;
-commit e172bf4.
+on the oracle tier 0.298 in raw units (0.294 to 0.301 over three seeds), share 0.52; 0.328 in
+official ones, whose floor is 0.141; commit 2126c85.
 """
 
 from sensorium_jax.configs import gru_baseline

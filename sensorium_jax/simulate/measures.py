@@ -52,7 +52,7 @@ def measure(population: Population, like: Target, *, clips: int = 350, seed: int
     responses, behaviors, levels = [], [], np.zeros(2)
     for _ in range(clips):
         video = stimuli.natural_clip(rng)
-        response, behavior = _trial(rng, population, like, expected_events, video)
+        response, behavior = respond(rng, population, like, expected_events, video)
         responses.append(response)
         behaviors.append(behavior)
         levels += video.mean(), np.square(video, dtype=np.float32).mean()
@@ -114,7 +114,7 @@ def direction_tuning(population: Population, like: Target, *, seed: int = 0) -> 
     responses = {direction: [] for direction in GABORS.directions_deg}
     for video, segments in stimuli.make_set(GABORS, rng):
         for _ in range(REPEATS):
-            response, _ = _trial(rng, population, like, expected_events, video)
+            response, _ = respond(rng, population, like, expected_events, video)
             for first, frames, condition in segments:
                 if first >= protocol.SKIP_FRAMES:
                     mean = response[first : first + frames].mean(axis=0)
@@ -146,7 +146,7 @@ def selectivity(curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return osi, dsi
 
 
-def _trial(
+def respond(
     rng, population: Population, like: Target, expected_events, video
 ) -> tuple[np.ndarray, np.ndarray]:
     """Noisy response [T N] to a video, and behaviour with pupil centre [4 T]."""
