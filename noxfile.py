@@ -3,13 +3,11 @@
 pip install nox && nox --list
 """
 
-import tomllib
 from pathlib import Path
 
 import nox
 
 PYTHONS = "3.11", "3.12", "3.13"
-PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 nox.options.sessions = ["style", "types", f"tests-{PYTHONS[0]}"]
 
 
@@ -22,9 +20,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """The quick tests with the lowest versions that pyproject.toml claims."""
-    pinned = [line.replace(">=", "==") for line in PROJECT["dependencies"]]
-    session.install("-e", ".[test]", *pinned)
+    """The quick tests with the lowest versions that pyproject.toml claims and that fit together."""
+    session.install("uv")
+    session.run("uv", "pip", "install", "--resolution", "lowest-direct", "-e", ".[test]")
     session.run("pytest", "-m", "not slow", *session.posargs)
 
 

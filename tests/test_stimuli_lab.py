@@ -240,7 +240,7 @@ def test_images_that_cannot_be_read(images):
     for name, words in (
         ("00.png", "00.png, it cannot be read"),
         ("01.png", "01.png, it cannot be read"),
-        ("02.png", "8 bits a channel in .*02.png, got mode I;16"),
+        ("02.png", "8 bits a channel in .*02.png, got mode I"),
     ):
         with pytest.raises(UserError, match=words):
             family.segment(family.conditions[int(name[:2])], np.random.default_rng(0))
