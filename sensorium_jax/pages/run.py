@@ -66,8 +66,8 @@ def _verdict(report: Report) -> Iterator[str]:
     yield f"<p><strong>{html.escape(text)}.</strong></p>"
     if report.interval(tier, units=RAW)[0] <= 0:
         yield (
-            '<p class="error"><b>Nothing is predicted, as far as these trials tell:</b> the interval '
-            "of the raw score holds 0, what a constant rate scores.</p>"
+            '<p class="error"><b>Nothing is predicted, as far as these trials tell:</b> '
+            "the interval of the raw score holds 0, what a constant rate scores.</p>"
         )
 
 
