@@ -5,9 +5,12 @@ import errno
 import math
 import os
 import re
+import signal
 from collections.abc import Iterable, Mapping
 
 DONE, BUG, USER_ERROR, STOPPED = 0, 1, 2, 130  # exit codes; 130 as a shell reports Ctrl-C
+# Ctrl-C, a scheduler's end, a closed terminal, and Slurm's warning before its time limit.
+STOP_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1
 
 
 class UserError(Exception):

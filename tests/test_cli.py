@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ import small
 
 from sensorium_jax import complete, load_run
 from sensorium_jax._version import __version__
+from sensorium_jax.cli import programs
 from sensorium_jax.cli.main import COMMANDS, main
+from sensorium_jax.errors import STOP_SIGNALS
 from sensorium_jax.pages.terminal import make_console
 
 pytestmark = pytest.mark.slow
@@ -239,3 +242,16 @@ def test_configs_that_are_none(text, words, tmp_path, capsys):
     import re
 
     assert re.search(words, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_every_phase_of_a_command_can_be_stopped(number, capsys):
+    """What is no training ends at once, and says so; nohup's choice stays."""
+    before = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else 0)
+    try:
+        assert programs.exit_code(lambda: signal.raise_signal(number)) == 130
+        assert capsys.readouterr().err == "Stopped. Run the same command again to resume.\n"
+        signal.signal(number, signal.SIG_IGN)
+        assert programs.exit_code(lambda: signal.raise_signal(number) or 0) == 0
+    finally:
+        signal.signal(number, before)

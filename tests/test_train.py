@@ -15,7 +15,7 @@ from small import metrics_of, train_in
 
 from sensorium_jax import load_run, parallel, simulate
 from sensorium_jax.data.recordings import load_recordings
-from sensorium_jax.errors import UserError
+from sensorium_jax.errors import STOP_SIGNALS, UserError
 from sensorium_jax.experiment import optim, override
 from sensorium_jax.prepare.convert import convert
 from sensorium_jax.runs.checkpoint import KEPT, Checkpoints
@@ -53,7 +53,7 @@ def test_a_run_learns_and_leaves_its_story(whole):
     assert "epoch   2/2" in shown and "best so far" in shown
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_stopped_and_resumed_equals_never_stopped(number, whole, recordings, tmp_path, monkeypatch):
     signal_once(monkeypatch, number, step=1)
     before = signal.getsignal(number)  # ignored where a shell started the tests in the background

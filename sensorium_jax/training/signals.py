@@ -6,11 +6,14 @@ import signal
 import threading
 from typing import Any
 
+from sensorium_jax.errors import STOP_SIGNALS
+
 
 class StopSignals:
-    """A context in which Ctrl-C and SIGTERM set ``requested``; a second Ctrl-C raises at once."""
+    """A context in which ``STOP_SIGNALS`` set ``requested``; a second one raises at once.
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGHUP stays ignored where the process was started to ignore it, as nohup does.
+    """
 
     def __init__(self):
         self.requested = False
@@ -18,7 +21,9 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {s: signal.signal(s, self._request) for s in self._SIGNALS}
+            ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else {}
+            heeded = [s for s in STOP_SIGNALS if s not in ignored]
+            self._handlers = {s: signal.signal(s, self._request) for s in heeded}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -26,6 +31,6 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _request(self, number: int, frame: object) -> None:
-        if self.requested and number == signal.SIGINT:
+        if self.requested:
             raise KeyboardInterrupt
         self.requested = True
