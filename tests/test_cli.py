@@ -152,8 +152,8 @@ def test_predict_equals_the_run(trained, tmp_path, capsys):
     film = rng.integers(0, 256, (20, 36, 64)).astype(np.uint8)
     signals = rng.uniform(0, 30, (20, 2)), rng.normal(150, 5, (20, 2))
     np.save(tmp_path / "film.npy", film)
-    for name, signal in zip(("behavior", "pupil"), signals, strict=True):
-        np.save(tmp_path / f"{name}.npy", signal)
+    for name, values in zip(("behavior", "pupil"), signals, strict=True):
+        np.save(tmp_path / f"{name}.npy", values)
     words = ["predict", trained, tmp_path / "film.npy", f"--session={session}"]
     extra = [f"--behavior={tmp_path}/behavior.npy", f"--pupil-center={tmp_path}/pupil.npy"]
     assert run(*words, *extra, f"--out={tmp_path}/rates.npz") == 0
