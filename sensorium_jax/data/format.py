@@ -189,7 +189,7 @@ class Session:
 
     def _check_shape(self, name: str, array: ts.TensorStore) -> None:
         """Raise ``ValueError`` for an array of other trials, frames or neurons than recorded."""
-        chunk = array.chunk_layout.write_chunk.shape
+        chunk = array.chunk_layout.write_chunk.shape or ()
         expected = chunk  # a single one
         if name in (*FIELDS, "rate"):
             expected = len(self.trials.number), self.frames, *chunk[2:]

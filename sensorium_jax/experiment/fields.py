@@ -86,7 +86,7 @@ def fits(value: Any, kind: Any) -> bool:
     """Whether a plain value has an annotated type; the dataclass checks Literals itself."""
     kinds = typing.get_args(kind)
     match typing.get_origin(kind):
-        case None if dataclasses.is_dataclass(kind):
+        case None if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             return isinstance(value, kind)
         case None:
             return type(value) is kind or (kind is float and type(value) is int)

@@ -293,7 +293,7 @@ class RawSession:
 
     def _sound(self, field: str) -> Iterator[np.ndarray]:
         """The files of a field, but for damaged ones: ``read`` tells, unless they are left out."""
-        for number in self.numbers:
+        for number in self.numbers.tolist():
             try:
                 x = self._load(self._file_name(field, number))
             except UserError:

@@ -95,14 +95,13 @@ def compare(
 
 def _floor(report: dict[str, Any], tier: str, session: str, field: str) -> float:
     """The floor of a score in official units: of all sessions, or of one."""
-    name = FLOOR if field == SINGLE_TRIAL else AVERAGE_FLOOR
-    rows, key = report["scores"], name
+    key = FLOOR if field == SINGLE_TRIAL else AVERAGE_FLOOR
+    rows = [row for row in report["scores"] if row["session"] == session]
     if session == ALL:
-        rows, key, session = report["means"], f"{name}_by_neuron", None
+        rows, key = report["means"], f"{key}_by_neuron"
     for row in rows:
         if (row.get("units"), row["tier"], row["family"]) == (OFFICIAL, tier, ALL):
-            if row.get("session") == session:
-                return float(row[key])
+            return float(row[key])
     return math.nan
 
 

@@ -154,8 +154,17 @@ def entry(workdir: str | Path, *, units: str | None = None) -> Entry:
             f"{results.ADVICE}"
         )
     kind = "SIMULATED" if simulated else "yours"
-    trials = report.get("std_trials")
-    return Entry(workdir.name, single, str(workdir), kind, average, units, *floors, trials)
+    return Entry(
+        workdir.name,
+        single,
+        str(workdir),
+        kind,
+        average,
+        units,
+        floors=floors[0],
+        average_floors=floors[1],
+        std_trials=report.get("std_trials"),
+    )
 
 
 def _by_tier(means: Sequence[dict], key: str) -> dict[str, float]:

@@ -71,8 +71,14 @@ def _simulate(
         source = raw / simulate.session_name(plan.letter)
         if not (store / source.name).exists():
             shutil.rmtree(raw, ignore_errors=True)
-            kind = {"modulated": modulated, "speckled": True}  # as in every published score
-            simulate.write_session(raw, plan, seed=SEED, **kind, on_trial=on_trial)
+            simulate.write_session(
+                raw,
+                plan,
+                seed=SEED,
+                modulated=modulated,
+                speckled=True,  # as in every published score
+                on_trial=on_trial,
+            )
             options = Options(command="sensorium-jax train (which simulates these mice)")
             convert_recording(RawSession(source), store, options=options, on_trial=on_trial)
         shutil.rmtree(raw, ignore_errors=True)

@@ -82,8 +82,10 @@ class LayeredCore(Core):
     recurrence: ConvGRU | None = None
 
     rotations = 1  # maps that share statistics and offset in batch normalisation
-    upsampling = hermite.UPSAMPLING  # points a pixel at which hermite functions are sampled
-    stack = (-1,)  # layers whose maps are the features
+    upsampling: ClassVar[Any] = (
+        hermite.UPSAMPLING
+    )  # points a pixel at which hermite functions are sampled
+    stack: ClassVar[Any] = (-1,)  # layers whose maps are the features
     ranges: ClassVar[dict[str, tuple[float, float]]] = {
         "layers": (1, 1000),
         "channels": (1, 65_536),
