@@ -41,7 +41,7 @@ def test_demo_size_trains_on_eight_devices_and_reopens(config, store, tmp_path):
     run_training(plan, tmp_path / "run", recordings, mesh=parallel.make_mesh(8), console=quiet)
     run = ensemble(tmp_path / "run", data=recordings, devices=8)
     report = run.evaluate(run.params, "oracle")
-    assert np.isfinite(report.by_neuron("oracle")) and len(report.scores) == 2
+    assert np.isfinite(report.by_neuron("oracle")) and len(report.select("oracle")) == 2
     run_page.write(tmp_path / "report.html", run, report, logs=[])
     assert "Model card" in (tmp_path / "report.html").read_text()
 
