@@ -89,8 +89,9 @@ def share(report: dict, tier: str) -> float:
 
 
 def mean(report: dict, tier: str, field: str) -> float:
-    """Mean over the neurons of all mice."""
-    scores = [s for s in report["scores"] if s["tier"] == tier and s["family"] == "all"]
+    """Mean over the neurons of all mice, in raw units."""
+    wanted = tier, "all", "raw"
+    scores = [s for s in report["scores"] if (s["tier"], s["family"], s["units"]) == wanted]
     return float(np.average([s[field] for s in scores], weights=[s["neurons"] for s in scores]))
 
 

@@ -103,7 +103,8 @@ def session_zip(top=f"{SESSION}/", *, more=()):
 
 
 def run(server, out, *more):
-    return fetch.main(["--out", str(out), "--mice", "F", "--yes", "--server", server.url, *more])
+    words = "--mice", "F", "--yes", "--any-checksum", "--server", server.url
+    return fetch.main(["--out", str(out), *words, *more])
 
 
 def files(folder):
@@ -125,7 +126,24 @@ def test_a_mouse_is_fetched_unzipped_and_recorded(top, server, tmp_path, capsys)
     assert record["url"].endswith(f"sensorium_2023_dataset/raw/master/{SESSION}.zip")
     out = " ".join(capsys.readouterr().out.split())
     assert "CC BY-NC-ND 4.0" in out
-    assert f"warning: {SESSION}.zip has the SHA-256 {digest}, not {download.SHA256['F']}" in out
+    assert record["sha256_of_somebody_else"] == download.SHA256["F"]
+
+
+def test_another_checksum_is_refused_before_anything_is_unzipped(server, tmp_path, capsys):
+    words = ["--out", str(tmp_path), "--mice", "F", "--yes", "--server", server.url]
+    assert fetch.main(words) == 2
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"expected the SHA-256 {download.SHA256['F']}" in out and "--any-checksum" in out
+    assert {p.name for p in tmp_path.iterdir()} == {f"{SESSION}.zip"}
+    assert run(server, tmp_path) == 0 and files(tmp_path / SESSION) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "server", ["http://gin.g-node.org", "file:///etc", "ftp://x", "gin.g-node.org", "https://"]
+)
+def test_only_https_is_asked(server, tmp_path, capsys):
+    assert fetch.main(["--out", str(tmp_path), "--yes", "--server", server]) == 2
+    assert "expected an address of https://" in capsys.readouterr().err
 
 
 def test_what_is_there_is_not_fetched_again(server, tmp_path, capsys):

@@ -106,8 +106,9 @@ def test_two_processes_equal_one(store, alone, tmp_path, neuron_devices):
     trials = [[score["trials"] for score in report["scores"]] for report in reports]
     assert trials[0] == trials[1]
     for name, a, b in zip(*weights(alone, flags[0], store=store), strict=True):
-        # A hundredth of what two steps of Adam move.
-        assert np.sqrt(np.mean((b[tuple(map(slice, a.shape))] - a) ** 2)) < 2e-6, name
+        # Adam divides gradients by their size: where they nearly cancel, so does rounding. Two
+        # steps move every weight by some 2e-4.
+        assert np.sqrt(np.mean((b[tuple(map(slice, a.shape))] - a) ** 2)) < 4e-6, name
     if neuron_devices == 2:
         again, _ = finish(start_two(store, *flags))
         assert "Already trained (step 4 of 4)" in again

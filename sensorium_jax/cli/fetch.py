@@ -53,23 +53,21 @@ def run(flags) -> int:
     if not flags.yes and not _agreed():
         return USER_ERROR
     out.mkdir(parents=True, exist_ok=True)
-    return _fetch_all(missing, out, console, keep_zips=flags.keep_zips)
+    options = {"keep_zip": flags.keep_zips, "any_checksum": flags.any_checksum}
+    return _fetch_all(missing, out, console, options)
 
 
 def _fetch_all(
-    mice: Sequence[download.Mouse], out: Path, console: Console, *, keep_zips: bool
+    mice: Sequence[download.Mouse], out: Path, console: Console, options: dict[str, bool]
 ) -> int:
     code = DONE
     with byte_bars(console) as on_bytes:
         for mouse in mice:
             try:
-                warning = download.fetch_mouse(mouse, out, on_bytes=on_bytes, keep_zip=keep_zips)
+                download.fetch_mouse(mouse, out, on_bytes=on_bytes, **options)
             except Exception as error:  # the other mice are still worth fetching
                 console.print(f"error: {mouse.letter}: {one_line(error)}", style="red")
                 code = USER_ERROR
-            else:
-                if warning:
-                    console.print(f"warning: {warning}", style="yellow")
     return code
 
 
@@ -104,5 +102,10 @@ def _parser() -> Parser:
     add("--list", action="store_true", help="print what there is, and end")
     add("--yes", action="store_true", help="agree to the licence; do not ask")
     add("--keep-zips", action="store_true", help="keep the zips beside the folders")
+    add(
+        "--any-checksum",
+        action="store_true",
+        help="take zips whose SHA-256 is not the one that somebody measured",
+    )
     add("--server", default=download.SERVER, help=f"of a mirror (default {download.SERVER})")
     return parser

@@ -101,7 +101,9 @@ class Report:
         Raises:
             UserError: there are no such units.
         """
-        return dataclasses.replace(self, units=check_units(units))
+        other = dataclasses.replace(self, units=check_units(units))
+        other._intervals.update(self._intervals)  # drawn already: of the same scores
+        return other
 
     def select(
         self, tier: str, *, family: str = ALL, units: str | None = None
