@@ -234,8 +234,7 @@ def test_no_server(tmp_path, capsys):
 
 def test_one_mouse_that_fails_does_not_stop_the_others(server, tmp_path):
     server.breaks = [10, 10, 10]  # all tries of the first
-    flags = ["--out", str(tmp_path), "--mice", "G,F", "--yes", "--any-checksum", "--server", server.url]
-    assert fetch.main(flags) == 2
+    assert run(server, tmp_path, "--mice", "G,F") == 2
     assert files(tmp_path / SESSION) == WHOLE
 
 
