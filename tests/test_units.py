@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from test_scores import NoModel, evaluate_with, perfect
 
-from sensorium_jax import load_run, parallel, protocol
+from sensorium_jax import load_run, parallel, protocol, simulate
 from sensorium_jax.cli.main import main
+from sensorium_jax.data.recordings import load_recordings
 from sensorium_jax.errors import UserError
 from sensorium_jax.prepare import doctor
+from sensorium_jax.prepare.convert import convert
 from sensorium_jax.runs.predictions import make_predictions
 from sensorium_jax.scores import compare, published, results
 from sensorium_jax.scores.evaluate import make_score
@@ -176,6 +178,39 @@ def test_noise_scores_nothing_in_raw_units(noise):
     assert main(["report", str(noise / "again"), "--data", str(noise / "store")]) == 0
     page = (noise / "again/report.html").read_text()
     assert "Nothing is predicted, as far" in page and "raw units" in page
+
+
+def test_a_larger_store_of_noise_scores_nothing(tmp_path, monkeypatch):
+    """Forty trials of events that know of nothing, and a model that knows the film."""
+    plan = simulate.SessionPlan(
+        "A", neurons=30, train=16, clips=2, repeats=2, ood_clips=2, ood_repeats=2
+    )
+    folder, rng = simulate.write_session(tmp_path / "raw", plan), np.random.default_rng(0)
+    files = sorted(folder.glob("data/responses/*.npy"), key=lambda path: int(path.stem))
+    assert len(files) == 40
+    tiers = np.load(folder / "meta/trials/tiers.npy")
+    train = []
+    for path in files:
+        before = np.load(path)
+        noise = rng.exponential(size=before.shape) * (rng.random(before.shape) < 0.2)
+        noise = np.where(np.isnan(before), np.nan, noise).astype(np.float32)
+        np.save(path, noise)
+        np.save(folder / "truth/rate" / path.name, 0.2 + 0 * noise)
+        train += [noise] * (tiers[int(path.stem)] == "train")
+    for name, function in (("mean", np.nanmean), ("std", np.nanstd)):
+        np.save(folder / f"meta/statistics/responses/all/{name}.npy", function(train, axis=0))
+    convert(folder, tmp_path / "store")
+
+    def film(batch, std):
+        brightness = batch.video.mean((3, 4), dtype=np.float32)[..., None]
+        return 1 + brightness / 255 * np.linspace(-0.5, 0.5, batch.response.shape[-1])
+
+    noisy = load_recordings(tmp_path / "store")
+    for tier in protocol.EVALUATION_TIERS:
+        report = evaluate_with(film, noisy, monkeypatch, split=tier)
+        low, high = report.interval(tier, units="raw")
+        assert low <= 0 <= high and np.isnan(report.share(tier))
+        assert report.by_neuron(tier, field="floor", units="official") > 0.1
 
 
 def test_reports_of_before_are_official(noise, tmp_path):
