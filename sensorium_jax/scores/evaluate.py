@@ -130,8 +130,8 @@ def make_evaluate(predictions: Predictions, recordings: Recordings) -> Evaluate:
 def make_score(predictions: Predictions, recordings: Recordings) -> Callable[..., float]:
     """Build ``score(params, split, units=) -> float``: the single-trial correlation alone.
 
-    It equals ``evaluate(params, split).by_neuron(split, units=units)`` at a small part of the host's
-    work: training asks for it after every epoch.
+    It equals ``evaluate(params, split).by_neuron(split, units=units)`` at a small part of the
+    host's work: training asks for it after every epoch.
     """
 
     def score(params: Any, split: str, *, units: str) -> float:
