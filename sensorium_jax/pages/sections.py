@@ -22,13 +22,12 @@ def report_sections(report: Report) -> list[str]:
     """HTML fragments: scores with intervals, scores by mouse, distributions over neurons."""
     if not report.scores:
         return [f"<p>Nothing was scored. {html.escape(report.caption())}</p>"]
-    shown = [report.in_units(units) for units in report.shown_units]
     return [
         "<h2>Scores</h2>",
         page.figure(figures.scores(report), figures.scores_caption(report)),
-        *(r.tier_table()._repr_html_() for r in shown),
+        *(r.tier_table()._repr_html_() for r in report.unit_views),
         "<h2>By mouse</h2>",
-        *(f"<h3>{r.units} units</h3>{r.mouse_table()._repr_html_()}" for r in shown),
+        *(f"<h3>{r.units} units</h3>{r.mouse_table()._repr_html_()}" for r in report.unit_views),
         "<h2>Neurons</h2>",
         page.figure(figures.histograms(report), "Single-trial correlation of every neuron."),
     ]

@@ -205,9 +205,9 @@ def board(entries: Sequence[Entry], *, field: str = SINGLE_TRIAL) -> Table:
     rows = *_ranked(entries, field, level=0), *_ranked(published, field, level=1)
     lines = [f"{e.name}: {e.source}." for e in published]
     few = min((e.std_trials for e in entries if e.std_trials is not None), default=None)
-    shown = units.pop()
-    lines = [_WARNING if official else _RAW_WARNING, *warnings_of(shown, few), *lines]
-    title = f"correlation, {TITLES[field]}, {shown} units"
+    (unit,) = units
+    lines = [_WARNING if official else _RAW_WARNING, *warnings_of(unit, few), *lines]
+    title = f"correlation, {TITLES[field]}, {unit} units"
     return Table(("model", *HEADERS, ""), rows, title, "\n".join(lines))
 
 

@@ -188,8 +188,8 @@ class Report:
             self.by_neuron(tier, family=family, field=field, units=units)
             for field in (SINGLE_TRIAL, CEILING, FLOOR)
         )
-        known = ceiling - floor >= SMALLEST_RANGE  # False for NaN
-        return (score - floor) / (ceiling - floor) if known else math.nan
+        span = ceiling - floor
+        return (score - floor) / span if span >= SMALLEST_RANGE else math.nan  # also if span is NaN
 
     def interval(
         self,
@@ -282,37 +282,35 @@ class Report:
         return [single, *ceiling, average, *average_ceiling]
 
     @property
-    def shown_units(self) -> tuple[str, ...]:
-        """The units of the tables and figures of a page: official scores never stand alone."""
-        return UNITS if self.units == OFFICIAL else (RAW,)
+    def unit_views(self) -> tuple[Report, ...]:
+        """This report in the units of a page, one after the other: official never stands alone."""
+        return (self, self.in_units(RAW)) if self.units == OFFICIAL else (self,)
 
-    def tier_table(self, units: str | None = None) -> Table:
-        """One row a tier or family: every score in these units, with intervals."""
-        shown = self.in_units(units or self.units)
+    def tier_table(self) -> Table:
+        """One row a tier or family: every score in the report's units, with intervals."""
         rows = []
         for tier, family in self.rows():
-            scores = shown.select(tier, family=family)
-            spans = [shown.interval(tier, family=family, field=f) for f in INTERVAL_SCORES]
-            cells = str(len(scores)), *_cells(shown.units, scores, spans)
+            scores = self.select(tier, family=family)
+            spans = [self.interval(tier, family=family, field=f) for f in INTERVAL_SCORES]
+            cells = str(len(scores)), *_cells(self.units, scores, spans)
             rows.append(_table_row(tier, family, cells))
-        lines = shown.caption().split("\n")
-        if shown.units == RAW:
+        lines = self.caption().split("\n")
+        if self.units == RAW:
             lines.append(self._undefined_counts())
-        header = "tier / stimuli", "mice", *_full_header(shown.units)
+        header = "tier / stimuli", "mice", *_full_header(self.units)
         return Table(header, tuple(rows), caption=" ".join(lines).strip())
 
-    def mouse_table(self, units: str | None = None) -> Table:
-        """One row a mouse, tier and family: every score in these units, with intervals."""
-        shown = self.in_units(units or self.units)
+    def mouse_table(self) -> Table:
+        """One row a mouse, tier and family: every score in the report's units, with intervals."""
         rows = []
         for s in self.scores:
-            if s.units != shown.units:
+            if s.units != self.units:
                 continue
             selection = {"family": s.family, "session": s.session}
-            spans = [shown.interval(s.tier, **selection, field=f) for f in INTERVAL_SCORES]
-            cells = protocol.short_name(s.session), *_cells(shown.units, [s], spans)
+            spans = [self.interval(s.tier, **selection, field=f) for f in INTERVAL_SCORES]
+            cells = protocol.short_name(s.session), *_cells(self.units, [s], spans)
             rows.append(_table_row(s.tier, s.family, cells))
-        return Table(("tier / stimuli", "mouse", *_full_header(shown.units)), tuple(rows))
+        return Table(("tier / stimuli", "mouse", *_full_header(self.units)), tuple(rows))
 
     def caption(self) -> str:
         """Remarks on the scores and on missing ones, one a line."""
@@ -378,14 +376,14 @@ class Report:
 
     def to_html(self) -> str:
         """An HTML page of the tables; ``pages.sections.report_page`` has the figures too."""
-        mice = "".join(self.mouse_table(units)._repr_html_() for units in self.shown_units)
+        mice = "".join(report.mouse_table()._repr_html_() for report in self.unit_views)
         body = f"<h1>Scores</h1>{self._repr_html_()}{mice}"
         return f'<!doctype html><meta charset="utf-8"><title>Scores</title>{body}'
 
     def _repr_html_(self) -> str:
         if not self.scores:
             return f"<p>Nothing was scored. {html.escape(self.caption())}</p>"
-        return "".join(self.tier_table(units)._repr_html_() for units in self.shown_units)
+        return "".join(report.tier_table()._repr_html_() for report in self.unit_views)
 
     def __str__(self) -> str:
         return str(self.table())
