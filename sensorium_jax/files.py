@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import lzma
@@ -49,11 +50,12 @@ _HEADER_ERRORS = (
 # CPython 3.11 sometimes fails (SystemError: "AST constructor recursion depth mismatch") when
 # several threads parse literals at once.
 _HEADER_LOCK = threading.Lock()
+DIGEST = "digest"  # key of a sealed JSON file
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # of file systems without locks
 
 
 def read_json(path: Path, *, advice: str, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """Parse a JSON file of one object that has these keys.
+    """Parse a JSON file of one object that has these keys; the digest of a sealed one is compared.
 
     Raises:
         UserError: it is missing, damaged or of other content; the message ends with ``advice``.
@@ -66,6 +68,8 @@ def read_json(path: Path, *, advice: str, keys: Sequence[str] = ()) -> dict[str,
         raise UserError(f"expected JSON in {path}, which is damaged ({error}); {advice}") from None
     if not isinstance(value, dict):
         raise UserError(f"expected a JSON object in {path}, found {type(value).__name__}; {advice}")
+    if DIGEST in value and value.pop(DIGEST) != _json_digest(value):
+        raise UserError(f"expected {path} as it was written, found it changed; {advice}")
     missing = [key for key in keys if key not in value]
     if missing:
         raise UserError(f"expected {', '.join(missing)} in {path}, found no such key; {advice}")
@@ -86,10 +90,31 @@ def whole_file(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write values as JSON, whole or not at all; see ``plain``."""
+def write_json(path: Path, values: Any, *, sealed: bool = False) -> None:
+    """Write values as JSON, whole or not at all; see ``plain``.
+
+    Args:
+        path: the file.
+        values: what is written.
+        sealed: add the digest of a dictionary, which ``read_json`` compares.
+    """
+    values = plain(values)
+    if sealed:
+        values = {**values, DIGEST: _json_digest(values)}
     with whole_file(path) as beside:
-        beside.write_text(json.dumps(plain(values), indent=1, allow_nan=False) + "\n")
+        beside.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+
+def _json_digest(values: dict[str, Any]) -> str:
+    """SHA-256 of values as JSON gives them back, whatever the order of their keys."""
+    text = json.dumps(json.loads(json.dumps(values)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,10 @@ import numpy as np
 from rich.console import Console
 
 from sensorium_jax import parallel
+from sensorium_jax.data import digests
+from sensorium_jax.data.format import SESSION_FILE, finish_store
 from sensorium_jax.experiment import Data, Experiment, optim
+from sensorium_jax.files import read_json, write_json
 from sensorium_jax.models import Model, cores, readouts, shifters
 from sensorium_jax.models.nn.recurrent import ConvGRU
 from sensorium_jax.runs.workdir import claim
@@ -98,13 +101,13 @@ def experiment(**changes):
     return dataclasses.replace(base, **changes)
 
 
-def train_in(recordings, workdir, trained=None, *, devices=1):
+def train_in(recordings, workdir, trained=None, *, devices=1, **options):
     """Train as the driver does; returns the best weights and what the terminal showed."""
     trained = trained or experiment()
     console = Console(width=100, record=True, quiet=False, file=open("/dev/null", "w"))
     claim(workdir, trained, recordings)
     mesh = parallel.make_mesh(devices)
-    params = train(trained, workdir, recordings, mesh=mesh, console=console)
+    params = train(trained, workdir, recordings, mesh=mesh, console=console, **options)
     return jax.device_get(params), console.export_text()
 
 
@@ -112,3 +115,24 @@ def metrics_of(workdir):
     """metrics.jsonl without its clock."""
     records = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in r.items() if k != "time"} for r in records]
+
+
+def numbers(metrics) -> dict[str, float]:
+    """Metrics of a step, those of mice one by one."""
+    flat = {}
+    for name, x in metrics.items():
+        values = np.ravel(x)
+        flat |= {f"{name}{i or ''}": float(value) for i, value in enumerate(values)}
+    return flat
+
+
+def edit_json(path, edit):
+    """Write ``edit`` of the values of a sealed JSON file in their place, sealed again."""
+    write_json(path, edit(read_json(path, advice="")), sealed=True)
+
+
+def edit_session(folder, edit):
+    """``edit_json`` of the record of a session, with the digests of its store."""
+    edit_json(folder / SESSION_FILE, edit)
+    digests.write(folder)
+    finish_store(folder.parent)

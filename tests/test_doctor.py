@@ -1,6 +1,5 @@
 """The doctor finds what is wrong, says where, and goes on."""
 
-import json
 import os
 import shutil
 import zipfile
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import edit_session
 
 from sensorium_jax import protocol, simulate
 from sensorium_jax.cli.examine import main
@@ -208,10 +208,13 @@ def test_half_precision_equals_the_rounded_recording(mouse, tmp_path):
 def test_labels_that_were_edited(stored, tmp_path):
     store = Path(shutil.copytree(stored, tmp_path / "store"))
     (meta,) = store.glob("*/meta.json")
-    content = json.loads(meta.read_text())
-    content["trials"]["family"][0] = "cartoon"
-    content["trials"]["clip"][content["trials"]["tier"].index("oracle")] = "another"
-    meta.write_text(json.dumps(content))
+
+    def edit(content):
+        content["trials"]["family"][0] = "cartoon"
+        content["trials"]["clip"][content["trials"]["tier"].index("oracle")] = "another"
+        return content
+
+    edit_session(meta.parent, edit)
     found = said(doctor.examine(store), doctor.WARNING)
     assert any("the stored family of 1 trials is not what their frames show" in f for f in found)
     assert any("stored clips are not what the frames show" in f for f in found)

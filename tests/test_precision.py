@@ -48,7 +48,7 @@ def one_step(m):
     before = jax.tree.map(np.array, params)  # the step takes the state's own memory
     batch = parallel.shard_batch(small.batch(trials=4), mesh)
     state, metrics = step(placed[0], batch, *placed[1])
-    return before, state, {name: float(value) for name, value in metrics.items()}
+    return before, state, small.numbers(metrics)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -8,6 +8,7 @@ import shutil
 import matplotlib
 import numpy as np
 import pytest
+from small import edit_json
 
 from sensorium_jax import load_run
 from sensorium_jax.cli import compare as compare_command
@@ -180,9 +181,7 @@ def test_weights_are_scored_compared_ranked_and_submitted_as_a_run(whole, tmp_pa
     store, weights, imported = str(run.recordings.store.path), tmp_path / "mine", tmp_path / "kit"
     run.export(weights)
     shutil.copytree(weights, imported)
-    config = json.loads((imported / "config.json").read_text())
-    del config["experiment"]
-    (imported / "config.json").write_text(json.dumps(config))
+    edit_json(imported / "config.json", lambda x: {k: x[k] for k in x if k != "experiment"})
     trained = shutil.copytree(whole[0], tmp_path / "run")
     for folder in (trained, weights, imported):
         assert main(["report", str(folder), "--data", store]) == 0

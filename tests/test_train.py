@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import json
 import signal
 import sys
 import types
@@ -58,13 +57,13 @@ def test_stopped_and_resumed_equals_never_stopped(number, whole, recordings, tmp
     signal_once(monkeypatch, number, step=1)
     earlier = signal.signal(number, signal.SIG_DFL)  # nohup and shells may ignore it
     try:
-        with pytest.raises(Interrupted, match="saved at step 2 of 6"):  # logged while step 2 runs
+        with pytest.raises(Interrupted, match="saved at step 1 of 6"):
             train_in(recordings, tmp_path / "run")
         assert signal.getsignal(number) == signal.SIG_DFL
     finally:
         signal.signal(number, earlier)
     params, shown = train_in(recordings, tmp_path / "run")
-    assert "Resuming at step 2 of 6" in shown
+    assert "Resuming at step 1 of 6" in shown
     assert_same(params, whole[1])
     assert metrics_of(tmp_path / "run") == metrics_of(whole[0])
 
@@ -123,7 +122,7 @@ def test_a_resumed_run_that_decays_compiles_once(recordings, tmp_path, monkeypat
 
 def test_divergence_is_an_error_of_one_line(recordings, tmp_path):
     plan = override(small.experiment(), "optimizer.learning_rate=1e30")
-    with pytest.raises(UserError, match="finite loss, got nan at step .*learning_rate|got NaN"):
+    with pytest.raises(UserError, match="finite numbers, got .* at step .*learning_rate"):
         train_in(recordings, tmp_path / "run", plan)
 
 
@@ -228,9 +227,12 @@ def test_what_is_no_run(tmp_path, whole, recordings):
     claim(tmp_path / "new", small.experiment(), recordings)
     with pytest.raises(UserError, match="expected a checkpoint in .*train first"):
         load_run(tmp_path / "new")
-    record = json.loads((whole[0] / "run.json").read_text())
-    record["experiment"]["model"]["core"]["type"] = "cores.equivariant.Forgotten"
-    (tmp_path / "new/run.json").write_text(json.dumps(record))
+
+    def forget(record):
+        record["experiment"]["model"]["core"]["type"] = "cores.equivariant.Forgotten"
+        return record
+
+    small.edit_json(tmp_path / "new/run.json", forget)
     with pytest.raises(UserError, match="expected an experiment of sensorium_jax"):
         load_run(tmp_path / "new")
 

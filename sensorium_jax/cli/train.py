@@ -67,6 +67,7 @@ def run(flags) -> int:
         tiers=flags.tiers,
         devices=flags.devices,
         console=console,
+        on_nan=flags.on_nan,
     )
     show(report.table(title=f"{folder.name}: best weights"), console)
     console.print(f"Scores with intervals, neurons, filters: {folder / 'report.html'}")
@@ -84,6 +85,13 @@ def _parser() -> Parser:
         "(default gru_baseline)",
     )
     add_flags(parser)
+    parser.add_argument(
+        "--on-nan",
+        choices=("stop", "skip"),
+        default="stop",
+        help="at a step whose loss, gradient or weights are not finite: stop, with a bundle that "
+        "shows it again (default), or skip it, at most 10 in succession",
+    )
     parser.add_argument(
         "--distributed",
         action="store_true",

@@ -4,6 +4,7 @@
       store.json                  the sessions; written last, so a store without it is half-written
       <session>/
         meta.json                 the columns of ``TrialTable``, sizes and provenance
+        digests.json              of every file of the session; ``data/digests.py``
         video         [trials T H W]  uint8 where the recording is integer-valued, else float32
         response      [trials T N]    float32 or float16, deconvolved activity
         behavior      [trials T 2]    float32: pupil size, running speed
@@ -18,13 +19,13 @@
 Axes: T frames at 30 Hz, H W pixels, N neurons. Every trial is one shard, divided into chunks of 25
 frames so that a crop reads few frames beyond its own. Chunks are compressed, bytes by zstd and
 floats by lz4 after a shuffle of their bits (smaller than with zstd, and read twice as fast), and
-carry a crc32c checksum. Frames past a trial's end are 0; ``frames`` says how many are valid.
+carry a crc32c checksum, compared whenever they are read; that each is in its place is compared when
+its file is first used. Frames past a trial's end are 0; ``frames`` says how many are valid.
 """
 
 from __future__ import annotations
 
 import copy
-import errno
 import functools
 import json
 from pathlib import Path
@@ -34,8 +35,9 @@ import numpy as np
 import tensorstore as ts
 
 from sensorium_jax import _moved, protocol
+from sensorium_jax.data import digests
 from sensorium_jax.errors import UserError
-from sensorium_jax.files import check_path, read_json, write_json
+from sensorium_jax.files import check_path, file_digest, read_json, write_json
 
 VERSION = 2
 STORE_FILE, SESSION_FILE = "store.json", "meta.json"
@@ -99,8 +101,11 @@ class Session:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        meta = read_json(folder / SESSION_FILE, advice=remedy(folder.parent), keys=tuple(META))
+        advice = f"remove {folder}, then {remedy(folder.parent)}"
+        self.digests = digests.Digests(folder, advice=advice)
+        meta = read_json(folder / SESSION_FILE, advice=advice, keys=tuple(META))
         _check_meta(meta, folder)
+        self._check_record(advice)
         self.name = folder.name
         self.neurons: int = meta["neurons"]
         self.frames: int = meta["frames"]
@@ -110,6 +115,13 @@ class Session:
         self.made_from: dict[str, Any] = meta["made_from"]
         self._stores_zeros: bool = meta.get("stores_zeros", False)  # before 0.2: a chunk less
         self.trials = TrialTable(*(np.asarray(meta["trials"][f]) for f in TrialTable._fields))
+
+    def _check_record(self, advice: str) -> None:
+        try:
+            self.digests.check(SESSION_FILE)
+        except ValueError as error:
+            path = self.folder / SESSION_FILE
+            raise UserError(f"expected {path} as it was written ({error}); {advice}") from None
 
     def with_tiers(self, tier: np.ndarray) -> Session:
         """The same session with other tiers [trials]."""
@@ -128,10 +140,18 @@ class Session:
 
     def _read(self, name: str, row: int, start: int, stop: int) -> ts.Future:
         array = self._array(name)
-        file = self.folder / name / "c" / str(row) / "/".join("0" * (array.rank - 1))
-        if self._stores_zeros and not file.is_file():  # tensorstore would read zeros
-            raise self._damage(name, row, "its file is missing")
+        chunk = "/".join([str(row), *"0" * (array.rank - 1)])
+        try:
+            self._check_file(f"{name}/c/{chunk}")
+        except (ValueError, OSError) as error:
+            raise self._damage(name, row, str(error)) from None
         return array[row, start:stop].read()
+
+    def _check_file(self, name: str) -> None:
+        """Raise ``ValueError`` for a file that is missing, or in another's place."""
+        if self._stores_zeros and not (self.folder / name).is_file():  # tensorstore reads zeros
+            raise ValueError("its file is missing")
+        self.digests.check(name)
 
     def _result(self, name: str, row: int, future: ts.Future) -> np.ndarray:
         try:
@@ -169,10 +189,8 @@ class Session:
             UserError: it is missing or damaged.
         """
         array = self._array(name)
-        file = self.folder / name / "c" / "/".join("0" * array.rank)
         try:
-            if self._stores_zeros and not file.is_file():
-                raise FileNotFoundError(errno.ENOENT, "its file is missing")
+            self._check_file(f"{name}/c/{'/'.join('0' * array.rank)}")
             return array.read().result()
         except (ValueError, OSError) as error:
             raise self._array_damage(name, error) from None
@@ -180,6 +198,7 @@ class Session:
     def _array(self, name: str) -> ts.TensorStore:
         if name not in self._open:
             try:
+                self.digests.check(f"{name}/zarr.json")
                 array = ts.open(array_spec(self.folder / name), open=True).result()
                 self._check_shape(name, array)
             except (ValueError, OSError) as error:
@@ -300,7 +319,19 @@ def open_store(path: Path) -> Store:
     missing = [s for s in names if not (path / s / SESSION_FILE).exists()]
     if missing:
         raise UserError(f"the store at {path} lacks {', '.join(missing)}; {remedy(path)}")
+    _check_sessions(path, meta.get("digests", {}))
     return Store(path, tuple(Session(path / s) for s in names))
+
+
+def _check_sessions(path: Path, expected: dict[str, str]) -> None:
+    """Raise ``UserError`` for a session whose digests are not those that ``store.json`` knows."""
+    for name, digest in expected.items():
+        file = path / name / digests.NAME
+        if not file.is_file() or file_digest(file) != digest:
+            raise UserError(
+                f"expected {file} as {path / STORE_FILE} knows it, found it changed or missing: "
+                f"that session is damaged or half-written; {remedy(path)}"
+            )
 
 
 def finish_store(path: Path) -> list[str]:
@@ -316,7 +347,14 @@ def finish_store(path: Path) -> list[str]:
     files = [folder / SESSION_FILE for folder in folders]
     sessions = [folder.name for folder in folders]
     commands = list(dict.fromkeys(command for file in files for command in read_commands(file)))
-    write_json(path / STORE_FILE, {"version": VERSION, "sessions": sessions, "commands": commands})
+    known = [folder for folder in folders if (folder / digests.NAME).exists()]
+    record = {
+        "version": VERSION,
+        "sessions": sessions,
+        "commands": commands,
+        "digests": {folder.name: file_digest(folder / digests.NAME) for folder in known},
+    }
+    write_json(path / STORE_FILE, record, sealed=True)
     return sessions
 
 

@@ -14,6 +14,7 @@ import grain
 import numpy as np
 
 from sensorium_jax import _moved, protocol
+from sensorium_jax.data.format import Session
 from sensorium_jax.data.recordings import Recordings
 from sensorium_jax.errors import UserError
 from sensorium_jax.types import Batch
@@ -72,32 +73,75 @@ def train_iterator(
         raise UserError(f"expected at least 1 frame and 1 trial, got {frames} and {trials}")
     if trials % parts:
         raise UserError(f"expected trials that {parts} processes divide evenly, got {trials}")
-    sessions = []
-    for i, session in enumerate(recordings.sessions):
-        rows = recordings.rows(i, tier)
-        if len(rows) < trials:
-            raise UserError(
-                f"expected at least {trials} trials of {tier} in {session.name}, found "
-                f"{len(rows)}; lower data.trials"
-            )
-        shortest = session.trials.frames[rows].min()
-        if shortest < frames:
-            raise UserError(
-                f"expected trials of at least {frames} frames in {session.name}, found one of "
-                f"{shortest}; lower data.frames"
-            )
-        crops = grain.MapDataset.source(rows.tolist()).seed(seed + i).shuffle().repeat()
-        crops = crops.random_map(RandomCrop(recordings, i, frames))
-        if parts > 1:
-            crops = crops.slice(slice(part, None, parts))
-        sessions.append(crops.batch(trials // parts, drop_remainder=True))
+    rows = [recordings.rows(i, tier) for i in range(len(recordings.sessions))]
+    for session, train_rows in zip(recordings.sessions, rows, strict=True):
+        _check_rows(session, train_rows, tier=tier, frames=frames, trials=trials)
+    options = {"frames": frames, "trials": trials, "seed": seed, "part": part, "parts": parts}
     return iter(
-        grain.experimental.ZipMapDataset(sessions)
+        _batches(recordings, rows, **options)
         .map(_stack)
         .to_iter_dataset(
             grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=PREFETCHED_BATCHES)
         )
     )
+
+
+def train_batch(
+    recordings: Recordings,
+    index: int,
+    *,
+    frames: int,
+    trials: int,
+    seed: int,
+    tier: str = protocol.TRAIN,
+) -> tuple[Batch, np.ndarray]:
+    """Batch ``index`` of ``train_iterator``, and the rows [S B] of its trials in their tables."""
+    rows = [recordings.rows(i, tier) for i in range(len(recordings.sessions))]
+    options = {"frames": frames, "trials": trials, "seed": seed}
+    batches = _batches(recordings, rows, **options, part=0, parts=1)
+    order = [_shuffled(r, seed=seed + i).batch(trials)[index] for i, r in enumerate(rows)]
+    return _stack(batches[index]), np.stack(order)
+
+
+def _check_rows(session: Session, rows: np.ndarray, *, tier: str, frames: int, trials: int) -> None:
+    """Raise ``UserError`` for a session with too few or too short trials to train on."""
+    if len(rows) < trials:
+        raise UserError(
+            f"expected at least {trials} trials of {tier} in {session.name}, found "
+            f"{len(rows)}; lower data.trials"
+        )
+    shortest = session.trials.frames[rows].min()
+    if shortest < frames:
+        raise UserError(
+            f"expected trials of at least {frames} frames in {session.name}, found one of "
+            f"{shortest}; lower data.frames"
+        )
+
+
+def _shuffled(rows: np.ndarray, *, seed: int) -> grain.MapDataset:
+    """The rows of a session's trials, in another order each time around, without end."""
+    return grain.MapDataset.source(rows.tolist()).seed(seed).shuffle().repeat()
+
+
+def _batches(
+    recordings: Recordings,
+    rows: Sequence[np.ndarray],
+    *,
+    frames: int,
+    trials: int,
+    seed: int,
+    part: int,
+    parts: int,
+) -> grain.MapDataset:
+    """Batches of every session, as tuples over sessions."""
+    sessions = []
+    for i, session_rows in enumerate(rows):
+        crops = _shuffled(session_rows, seed=seed + i)
+        crops = crops.random_map(RandomCrop(recordings, i, frames))
+        if parts > 1:
+            crops = crops.slice(slice(part, None, parts))
+        sessions.append(crops.batch(trials // parts, drop_remainder=True))
+    return grain.experimental.ZipMapDataset(sessions)
 
 
 def example_batch(recordings: Recordings, *, frames: int) -> Batch:

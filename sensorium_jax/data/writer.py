@@ -11,6 +11,7 @@ import numpy as np
 import tensorstore as ts
 
 from sensorium_jax._version import __version__
+from sensorium_jax.data import digests
 from sensorium_jax.data.format import (
     CHUNK_FRAMES,
     SESSION_FILE,
@@ -169,6 +170,7 @@ class SessionWriter:
         for folder in parents:
             write_json(folder / GROUP_FILE, GROUP)
         write_json(self._partial / SESSION_FILE, self._meta)
+        digests.write(self._partial)
 
     def _wait(self) -> None:
         for future in self._pending:

@@ -52,8 +52,11 @@ def make_train_step(
         weights += lr_scale optimizer_update(grad loss)
 
     The step takes (state, batch, neurons, statistics, key, lr_scale) and returns the new state
-    and {"loss", "poisson", "penalty", "grad_norm"}. ``lr_scale`` is an argument, so that lowering
-    the learning rate does not compile again. The state's buffers are donated.
+    and metrics: "loss", "poisson", "penalty" and "grad_norm", and of every mouse "mouse_loss" [S],
+    its mean Poisson loss, and "mouse_grad_norm" [S], of the weights that are its own. Where the
+    loss, the norm of the gradient or that of the new weights is not a finite number, "finite" is
+    False and the state is returned as it was. ``lr_scale`` is an argument, so that lowering the
+    learning rate does not compile again. The state's buffers are donated.
     """
     specs = _state_specs(model, optimizer, mesh)
     step = _make_step(model, scaling, optimizer, specs.params.weights)
@@ -152,9 +155,9 @@ def _make_step(
             sums, counts = jax.lax.psum((sums, counts), AXES)
             penalties = models.penalty(model, weights)
             loss = scaling(sums, counts, penalties, statistics=statistics, trials=trials)
-            return loss, (jnp.sum(sums) / jnp.sum(counts), sum(penalties), stats)
+            return loss, (sums, counts, sum(penalties), stats)
 
-        (loss, (poisson, penalty, stats)), grads = jax.value_and_grad(objective, has_aux=True)(
+        (loss, (sums, counts, penalty, stats)), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params.weights
         )
         updates, opt = optimizer.update(grads, state.opt, state.params.weights)
@@ -162,18 +165,35 @@ def _make_step(
         weights = optax.apply_updates(state.params.weights, updates)
         metrics = {
             "loss": loss,
-            "poisson": poisson,
+            "poisson": jnp.sum(sums) / jnp.sum(counts),
             "penalty": penalty,
-            "grad_norm": jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(_square, grads, specs)))),
+            "grad_norm": _norm(grads, specs),
+            "mouse_loss": sums / counts,
+            "mouse_grad_norm": _norm_by_mouse(grads, specs),
         }
-        return TrainState(state.step + 1, Params(weights, stats), opt), metrics
+        norms = loss, metrics["grad_norm"], _norm(weights, specs), optax.tree.norm(stats)
+        metrics["finite"] = finite = jnp.isfinite(jnp.stack(norms)).all()
+        updated = TrainState(state.step + 1, Params(weights, stats), opt)
+        return jax.tree.map(functools.partial(jnp.where, finite), updated, state), metrics
 
     return step
 
 
-def _square(x: Array, spec: P) -> Array:
-    """sum x^2 over all devices that share the neurons, if the array is split over them: -> []."""
-    square = jnp.sum(x**2)
+def _norm(tree: PyTree, specs: PyTree) -> Array:
+    """sqrt(sum x^2) over all arrays, and all devices that share the neurons: -> []."""
+    return jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(_square, tree, specs))))
+
+
+def _norm_by_mouse(weights: PyTree, specs: PyTree) -> Array:
+    """``_norm`` of every mouse's own weights, those of all parts but the core: -> [S]."""
+    own, specs = ({k: v for k, v in x.items() if k != "core"} for x in (weights, specs))
+    square = functools.partial(_square, first_axis=1)
+    return jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(square, own, specs))))
+
+
+def _square(x: Array, spec: P, *, first_axis: int = 0) -> Array:
+    """sum x^2 over the axes from ``first_axis``, of all devices if the array is split over them."""
+    square = jnp.sum(x**2, axis=tuple(range(first_axis, x.ndim)))
     return jax.lax.psum(square, NEURONS) if NEURONS in spec else square
 
 

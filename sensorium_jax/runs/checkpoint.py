@@ -7,7 +7,6 @@ killed at any moment leaves the previous checkpoint.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import warnings
 from pathlib import Path
@@ -17,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from sensorium_jax.errors import UserError, is_full_disk
-from sensorium_jax.files import read_json, write_json
+from sensorium_jax.files import file_digest, read_json, write_json
 from sensorium_jax.types import Params, TrainState
 
 KEPT = 2  # checkpoints of each kind: the one before serves where the last is damaged
@@ -138,7 +137,7 @@ class Checkpoints:
 
 def seal(folder: Path) -> None:
     """Write the digests of a checkpoint's files beside them."""
-    write_json(folder / SEAL, _digests(folder))
+    write_json(folder / SEAL, _digests(folder), sealed=True)
 
 
 def damage(folder: Path) -> str | None:
@@ -163,12 +162,7 @@ def damage(folder: Path) -> str | None:
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a checkpoint, by its path in it."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SEAL)
-    return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
 
 
 def _abstract(tree: Any) -> Any:

@@ -26,7 +26,7 @@ from sensorium_jax.models.streaming import Stream, check_film
 from sensorium_jax.runs.checkpoint import Checkpoints
 from sensorium_jax.runs.predictions import make_evaluate, make_predictions
 from sensorium_jax.runs.weights import CONFIG, TrainedModel, load_weights
-from sensorium_jax.runs.workdir import TIERS, check_neurons, read_record
+from sensorium_jax.runs.workdir import check_neurons, own_tiers, read_record
 from sensorium_jax.scores.evaluate import Evaluate, Predictions, evaluate_tiers
 from sensorium_jax.scores.report import Report
 from sensorium_jax.types import OnProgress, Params
@@ -150,10 +150,9 @@ def open_recordings(workdir: Path, *, data: str | Path | None = None) -> Recordi
         UserError: the workdir holds no run, or there is no store.
     """
     experiment, record = read_record(workdir)
-    tiers = workdir / TIERS
     return load_recordings(
         Path(data or record["data"]),
-        tiers=tiers if tiers.exists() else None,
+        tiers=own_tiers(workdir, record),
         multiple=experiment.neuron_devices,
     )
 

@@ -19,7 +19,7 @@ from sensorium_jax import models
 from sensorium_jax._version import __version__
 from sensorium_jax.errors import UserError
 from sensorium_jax.experiment.records import from_record, to_record
-from sensorium_jax.files import read_json, whole_file, write_json
+from sensorium_jax.files import file_digest, read_json, whole_file, write_json
 from sensorium_jax.types import Array, Neurons, Params, PyTree
 
 DAMAGE = (SafetensorError, OSError, ImportError, KeyError, TypeError, ValueError, AttributeError)
@@ -115,7 +115,7 @@ class TrainedModel:
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"expected an empty or a new folder, found files in {folder}")
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = _flat({"params": self.params._asdict(), "neurons": self.neurons._asdict()})
+        arrays = flatten({"params": self.params._asdict(), "neurons": self.neurons._asdict()})
         with whole_file(folder / ARRAYS) as partial:
             save_file(arrays, partial)
         config = {
@@ -123,8 +123,9 @@ class TrainedModel:
             "version": __version__,
             "model": to_record(self.model),
             "sessions": list(self.sessions),
+            "sha256": {ARRAYS: file_digest(folder / ARRAYS)},
         }
-        write_json(folder / CONFIG, config | notes)
+        write_json(folder / CONFIG, config | notes, sealed=True)
 
     def _select(self, session: str) -> tuple[Params, Neurons]:
         """Weights and neurons of one session; the session axis is kept, of length 1."""
@@ -161,10 +162,11 @@ def load_weights(folder: str | Path) -> TrainedModel:
             f"{config.get('format')!r}; they need another version of sensorium_jax "
             f"(here {__version__}, written by {config.get('version')})"
         )
+    _check_digest(folder, config)
     try:
         arrays = load_file(folder / ARRAYS)
         model, sessions = from_record(config["model"]), tuple(config["sessions"])
-        tree = _nested(arrays)
+        tree = unflatten(arrays)
         neurons = Neurons(**tree["neurons"])
         params = Params(**{"stats": {}} | tree["params"])
         _check_parts(model, params, neurons)
@@ -179,6 +181,16 @@ def load_weights(folder: str | Path) -> TrainedModel:
             f"found {len(neurons.mask)}; export them again"
         )
     return TrainedModel(model, params, neurons, sessions)
+
+
+def _check_digest(folder: Path, config: dict[str, Any]) -> None:
+    """Raise ``UserError`` for weights that are not those that their record was written with."""
+    digests = config.get("sha256", {})  # before version 0.2 there are none
+    path = folder / ARRAYS
+    if ARRAYS in digests and not (path.is_file() and file_digest(path) == digests[ARRAYS]):
+        raise UserError(
+            f"expected {path} as it was written, found it changed or missing; export them again"
+        )
 
 
 def _check_parts(model: models.Model, params: Params, neurons: Neurons) -> None:
@@ -201,18 +213,28 @@ def _check_parts(model: models.Model, params: Params, neurons: Neurons) -> None:
         raise ValueError(f"expected a mean response of every neuron of the mask {shape}")
 
 
-def _flat(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
-    """The leaves of a tree of dictionaries, by path: keys joined by "/"."""
+def flatten(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
+    """The leaves of a tree of dictionaries, by path: keys joined by "/".
+
+    Examples:
+        >>> flatten({"core": {"bias": np.zeros(2)}})
+        {'core/bias': array([0., 0.])}
+    """
     if not isinstance(tree, dict):
-        return {prefix: np.ascontiguousarray(tree)}
+        return {prefix: np.asarray(tree, order="C")}
     flat = {}
     for name, branch in tree.items():
-        flat |= _flat(branch, f"{prefix}/{name}" if prefix else name)
+        flat |= flatten(branch, f"{prefix}/{name}" if prefix else name)
     return flat
 
 
-def _nested(flat: dict[str, np.ndarray]) -> PyTree:
-    """The inverse of ``_flat``."""
+def unflatten(flat: dict[str, np.ndarray]) -> PyTree:
+    """The inverse of ``flatten``.
+
+    Examples:
+        >>> unflatten({"core/bias": np.zeros(2)})
+        {'core': {'bias': array([0., 0.])}}
+    """
     tree: dict[str, Any] = {}
     for path, array in flat.items():
         *branches, leaf = path.split("/")

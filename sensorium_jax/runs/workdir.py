@@ -11,7 +11,13 @@ from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.experiment.fields import differences
 from sensorium_jax.experiment.records import from_record, to_record
-from sensorium_jax.files import read_json, refuse_overlap, whole_file, write_json
+from sensorium_jax.files import (
+    file_digest,
+    read_json,
+    refuse_overlap,
+    whole_file,
+    write_json,
+)
 
 RECORD, TIERS = "run.json", "tiers.csv"
 
@@ -30,6 +36,7 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
         "experiment": to_record(experiment),
         "data": str(recordings.store.path),
         "units": recordings.neuron_digests,
+        "tiers": None,
         "version": __version__,
     }
     refuse_overlap(workdir, [recordings.store.path], option="--workdir")
@@ -44,7 +51,7 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
                 "name another --workdir, or remove that one"
             )
         check_neurons(fields, recordings, advice="name another --workdir")
-        copy = workdir / TIERS
+        copy = own_tiers(workdir, fields) or workdir / TIERS
         if table != (copy.read_text() if copy.exists() else None):
             raise UserError(
                 f"{workdir} holds a run with other tiers; name another --workdir, or the run's "
@@ -62,7 +69,25 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
     if table is not None:
         with whole_file(workdir / TIERS) as partial:
             partial.write_text(table)
-    write_json(path, record)
+        record["tiers"] = file_digest(workdir / TIERS)
+    write_json(path, record, sealed=True)
+
+
+def own_tiers(workdir: Path, record: dict[str, Any]) -> Path | None:
+    """The tier table of a run; None if it was trained with the store's own tiers.
+
+    Raises:
+        UserError: it is not the one that the run was trained with.
+    """
+    path = workdir / TIERS
+    if "tiers" in record:  # before version 0.2 it is not
+        digest = file_digest(path) if path.is_file() else None
+        if digest != record["tiers"]:
+            raise UserError(
+                f"expected {path} as the run was trained with it, found it changed, missing or "
+                "added; bring that table back, or train again"
+            )
+    return path if path.exists() else None
 
 
 def check_neurons(record: dict[str, Any], recordings: Recordings, *, advice: str) -> None:

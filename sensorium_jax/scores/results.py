@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sensorium_jax.errors import UserError
-from sensorium_jax.files import read_arrays, read_json, whole_file, write_json
+from sensorium_jax.files import file_digest, read_arrays, read_json, whole_file, write_json
 from sensorium_jax.scores.report import Report
 from sensorium_jax.scores.score import ALL, INTERVAL_SCORES, SINGLE_TRIAL
 from sensorium_jax.scores.units import OFFICIAL, check_units
@@ -32,9 +32,8 @@ def write(workdir: Path, report: Report) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write(Path(folder), Report((), withheld=("final_test_main",)))
         ...     read_report(Path(folder))
-        {'units': 'raw', ..., 'withheld': ['final_test_main'], 'too_short': 0}
+        {'units': 'raw', ..., 'withheld': ['final_test_main'], ...}
     """
-    write_json(workdir / REPORT, report.to_json())
     moments: dict[str, Any] = {
         f"{s.units}/{field}/{s.tier}/{s.session}": clips.astype(np.float32)
         for s in report.scores
@@ -43,6 +42,8 @@ def write(workdir: Path, report: Report) -> None:
     }
     with whole_file(workdir / SCORES) as partial, partial.open("wb") as file:
         np.savez(file, **moments)
+    record = {**report.to_json(), "sha256": {SCORES: file_digest(workdir / SCORES)}}
+    write_json(workdir / REPORT, record, sealed=True)
 
 
 def read_report(workdir: Path) -> dict[str, Any]:
@@ -85,9 +86,12 @@ def read_moments(
     """
     if field not in INTERVAL_SCORES:
         raise UserError(f"expected a score of {' or '.join(INTERVAL_SCORES)}, got {field!r}")
-    units = check_units(units or units_of(read_report(workdir)))
-    path = workdir / SCORES
+    report, path = read_report(workdir), workdir / SCORES
+    units = check_units(units or units_of(report))
+    digest = report.get("sha256", {}).get(SCORES)  # before version 0.2 there is none
     try:
+        if digest not in (None, file_digest(path)):
+            raise ValueError(f"it is not the one that {REPORT} was written with")
         arrays = {_key(name): x for name, x in read_arrays(path).items()}
         moments = {
             (tier, session): x.astype(np.float64)

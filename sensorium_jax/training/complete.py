@@ -20,6 +20,7 @@ from sensorium_jax.scores import Report, results
 from sensorium_jax.scores.evaluate import public_rows
 from sensorium_jax.simulate.demo import demo_store
 from sensorium_jax.training.ensemble import train_ensemble
+from sensorium_jax.training.health import OnNan
 from sensorium_jax.training.loop import OnScore, train
 
 
@@ -32,6 +33,7 @@ def complete(
     devices: int | None = None,
     console: Console | None = None,
     on_score: OnScore = lambda epoch, score: None,
+    on_nan: OnNan = "stop",
 ) -> Report:
     """Train an experiment to its end, score it on every tier, and write the files of a run.
 
@@ -46,6 +48,7 @@ def complete(
         devices: number of devices that share each batch; None: as many as divide it evenly.
         console: where to print and draw progress bars.
         on_score: called after every epoch with its number and its score on the oracle tier.
+        on_nan: "stop" at a step whose numbers are not finite, or "skip" it.
 
     Returns:
         The scores of the best weights on every tier that has public responses.
@@ -66,7 +69,8 @@ def complete(
     parallel.first_process_first(functools.partial(claim, workdir, experiment, recordings))
     console.print(f"Results go to {workdir}")
     run_training = train if experiment.members == 1 else train_ensemble
-    run_training(experiment, workdir, recordings, mesh=mesh, console=console, on_score=on_score)
+    options = {"mesh": mesh, "console": console, "on_score": on_score, "on_nan": on_nan}
+    run_training(experiment, workdir, recordings, **options)
     trained = ensemble(workdir, data=recordings, devices=mesh.size)
     return score_and_write(workdir, trained, console)
 

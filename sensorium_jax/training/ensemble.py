@@ -13,6 +13,7 @@ from sensorium_jax.experiment import Experiment, members_of
 from sensorium_jax.pages.terminal import Console
 from sensorium_jax.runs.ensembles import member_workdirs
 from sensorium_jax.runs.workdir import claim
+from sensorium_jax.training.health import OnNan
 from sensorium_jax.training.loop import OnScore, train_members
 
 
@@ -25,13 +26,23 @@ def train_ensemble(
     console: Console | None = None,
     together: bool | None = None,
     on_score: OnScore = lambda epoch, score: None,
+    on_nan: OnNan = "stop",
 ) -> None:
     """Train the members of an experiment, each a run in a folder of ``workdir``.
 
-    The same call resumes. ``together`` and ``on_score`` are those of ``train_members``.
+    The same call resumes. ``together``, ``on_score`` and ``on_nan`` are those of
+    ``train_members``.
     """
     members, workdirs = members_of(experiment), member_workdirs(workdir, experiment)
     for member, folder in zip(members, workdirs, strict=True):
         parallel.first_process_first(functools.partial(claim, folder, member, recordings))
-    options = {"mesh": mesh, "console": console, "together": together, "on_score": on_score}
-    train_members(members, workdirs, recordings, **options)
+    train_members(
+        members,
+        workdirs,
+        recordings,
+        mesh=mesh,
+        console=console,
+        together=together,
+        on_score=on_score,
+        on_nan=on_nan,
+    )

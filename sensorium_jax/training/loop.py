@@ -15,8 +15,9 @@ from sensorium_jax.errors import Interrupted
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.files import lock
 from sensorium_jax.pages.terminal import Console, TrainingBar, make_console
+from sensorium_jax.training.health import OnNan
 from sensorium_jax.training.member import Member
-from sensorium_jax.training.programs import Metrics, Programs
+from sensorium_jax.training.programs import Programs
 from sensorium_jax.training.signals import StopSignals
 from sensorium_jax.types import Params
 
@@ -33,20 +34,22 @@ def train(
     mesh: Mesh,
     console: Console | None = None,
     on_score: OnScore = lambda epoch, score: None,
+    on_nan: OnNan = "stop",
 ) -> Params:
     """Train to the end, from the last checkpoint if there is one, and return the best weights.
 
     Scores, losses and checkpoints are written to ``workdir``. The best weights are those with the
     highest single-trial correlation on full-length oracle trials. ``on_score`` is called after
     every epoch with its number and score; an exception that it raises ends the training, after the
-    state is saved.
+    state is saved. A step whose loss, gradient or new weights are not finite changes nothing;
+    ``on_nan`` says what follows: "stop", with a bundle that shows it again, or "skip".
 
     Raises:
         Interrupted: Ctrl-C or a termination signal arrived; the state is saved.
-        Diverged: the loss is not finite.
+        Diverged: a step's numbers are not finite; the state before it is saved.
         UserError: there is no space left for a checkpoint.
     """
-    options = {"mesh": mesh, "console": console, "on_score": on_score}
+    options = {"mesh": mesh, "console": console, "on_score": on_score, "on_nan": on_nan}
     return train_members([experiment], [workdir], recordings, **options)[0]
 
 
@@ -59,6 +62,7 @@ def train_members(
     console: Console | None = None,
     together: bool | None = None,
     on_score: OnScore = lambda epoch, score: None,
+    on_nan: OnNan = "stop",
 ) -> list[Params]:
     """``train`` for experiments that differ in their seed only, each with its own workdir.
 
@@ -73,6 +77,7 @@ def train_members(
             accelerators, False on CPUs, whose cores one member keeps busy
             (``benchmarks/ensemble.py``).
         on_score: as for ``train``, for every member.
+        on_nan: as for ``train``.
     """
     console = console or make_console()
     if together is None:
@@ -86,6 +91,7 @@ def train_members(
             programs,
             console,
             label=f"{workdir.name}: " if len(experiments) > 1 else "",
+            on_nan=on_nan,
         )
         for experiment, workdir in zip(experiments, workdirs, strict=True)
     ]
@@ -113,7 +119,8 @@ def _train(
             step = min(m.step for m in active)
             group = [m for m in active if m.step == step]
             for member in group:
-                member.batch = member.batch or member.next_batch()
+                if member.batch is None:
+                    member.batch, member.position = member.next_batch()
             group = group[: programs.largest_group(*_inputs(group)) if together else 1]
             _run_epoch(group, programs, bar, stop, on_score)
     return [m.checkpoints.restore_best(m.state.params) for m in members]
@@ -127,30 +134,31 @@ def _run_epoch(
     on_score: OnScore,
 ) -> None:
     """Advance members at the same step to the end of their epoch."""
-    pending = None  # metrics of the last step, logged while the device computes the next one
+    total = programs.total_steps
     while True:
         states, metrics = programs.advance(*_inputs(group))
-        _log(group, pending, bar)
+        upcoming = []
         for member, state in zip(group, states, strict=True):
             member.state = state
-            member.step += 1
-            member.batch = member.next_batch()  # read and transferred while the step runs
-        step = group[0].step
+            upcoming.append(member.next_batch())  # read and transferred while the step runs
+        step = group[0].step + 1
         epoch_end = step % programs.experiment.epoch_steps == 0
-        log_step = step % LOG_EVERY_STEPS == 0 or step == 1
-        pending = metrics if log_step and not epoch_end else None
+        log = epoch_end or step % LOG_EVERY_STEPS == 0 or step == 1
+        ends = zip(group, metrics, upcoming, strict=True)
+        losses = [member.end_step(*end, log=log) for member, *end in ends]
+        if log:
+            bar.show(loss=sum(losses) / len(losses))
         # Processes must agree to stop. Since that takes time, they communicate at some steps only.
-        poll = epoch_end or step % LOG_EVERY_STEPS == 0 or jax.process_count() == 1
+        poll = log or jax.process_count() == 1
         interrupt = poll and parallel.any_process(stop.requested)
         if epoch_end:
-            for member, values in zip(group, metrics, strict=True):
-                _end_epoch(member, values, bar, on_score)
+            for member, loss in zip(group, losses, strict=True):
+                _end_epoch(member, loss, bar, on_score)
         bar.advance(len(group))
         if interrupt and not all(m.done for m in group):
-            _log(group, pending, bar)
             for member in group:
                 member.save()
-            raise Interrupted(f"saved at step {step} of {programs.total_steps}")
+            raise Interrupted(f"saved at step {step} of {total}")
         if epoch_end:
             return
 
@@ -165,14 +173,7 @@ def _inputs(group: list[Member]) -> tuple[list, list, list, list]:
     )
 
 
-def _end_epoch(member: Member, metrics: Metrics, bar: TrainingBar, on_score: OnScore) -> None:
-    result = member.end_epoch(metrics)
+def _end_epoch(member: Member, loss: float, bar: TrainingBar, on_score: OnScore) -> None:
+    result = member.end_epoch(loss)
     bar.show(loss=result.loss, score=result.score, paused_s=result.seconds)
     on_score(result.epoch, result.score)
-
-
-def _log(group: list[Member], metrics: tuple[Metrics, ...] | None, bar: TrainingBar) -> None:
-    """Log the metrics of the members' current step, if there are any."""
-    if metrics is not None:
-        losses = [member.write_log(m) for member, m in zip(group, metrics, strict=True)]
-        bar.show(loss=sum(losses) / len(losses))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +17,12 @@ from sensorium_jax.experiment import Experiment
 from sensorium_jax.experiment.optim import PlateauState
 from sensorium_jax.pages.terminal import Console
 from sensorium_jax.runs.checkpoint import Checkpoints
+from sensorium_jax.training import health
 from sensorium_jax.training.metric_log import MetricLog
 from sensorium_jax.training.programs import Metrics, Programs
 from sensorium_jax.types import Batch, TrainState
+
+LOGGED = "loss", "poisson", "penalty", "grad_norm"
 
 
 class Epoch(NamedTuple):
@@ -44,10 +46,12 @@ class Member:
         console: Console,
         *,
         label: str = "",
+        on_nan: health.OnNan = "stop",
     ):
         """A member before its first step; ``label`` is the prefix of its printed lines."""
         e = self.experiment = experiment
         self.workdir, self.programs, self.console = workdir, programs, console
+        self.recordings, self.on_nan = recordings, on_nan
         self.batches = iter(
             pipeline.train_iterator(
                 recordings,
@@ -70,9 +74,10 @@ class Member:
         self.label = label
         self.step = 0
         self.done = False
+        self.skipped = 0  # steps in succession whose numbers were not finite
         self.plateau = PlateauState()
         self.batch: Batch | None = None
-        self.position = self.batches.get_state()
+        self.position = self.batches.get_state()  # before ``batch``
         self.checkpoints = Checkpoints(workdir)
         self.log = MetricLog(workdir)
 
@@ -106,15 +111,56 @@ class Member:
         """Factor of the learning rate: []."""
         return jnp.float32(self.plateau.lr_scale)
 
-    def next_batch(self) -> Batch:
-        """The next batch, on the devices; stores the iterator's position before it."""
-        self.position = self.batches.get_state()
-        return parallel.shard_batch(next(self.batches), self.programs.mesh, process_local=True)
+    def next_batch(self) -> tuple[Batch, dict]:
+        """The next batch, on the devices, and the iterator's position before it."""
+        position = self.batches.get_state()
+        batch = parallel.shard_batch(next(self.batches), self.programs.mesh, process_local=True)
+        return batch, position
 
-    def end_epoch(self, metrics: Metrics) -> Epoch:
+    def end_step(self, metrics: Metrics, upcoming: tuple[Batch, dict], *, log: bool) -> float:
+        """Take a step as done, once its numbers are known to be finite, and return its loss.
+
+        Args:
+            metrics: of the step, still on the devices; ``state`` is what it returned.
+            upcoming: what ``next_batch`` returned.
+            log: write the metrics to the log.
+
+        Raises:
+            Diverged: they are not finite, and ``on_nan`` is "stop" or too many were skipped.
+        """
+        values = jax.device_get(metrics)
+        fault = health.find_fault(values, self.experiment, self.recordings, step=self.step + 1)
+        if fault is not None:
+            self._handle(fault)
+        self.skipped = 0 if fault is None else self.skipped + 1
+        self.step += 1
+        self.batch, self.position = upcoming
+        if log and fault is None:
+            self.log.write(self.step, {k: float(x) for k, x in values.items() if k in LOGGED})
+        return float(values["loss"])
+
+    def _handle(self, fault: health.Fault) -> None:
+        """Skip a step, or save the state before it and a bundle that shows it, and stop."""
+        if self.on_nan == "skip" and self.skipped + 1 < health.MOST_SKIPPED:
+            self.console.print(f"{self.label}Skipped: {fault}.")
+            self.log.write(fault.step, {"skipped": 1.0})
+            return
+        folder = self.workdir / f"not-finite-{fault.step}"
+        parts = fault, self.experiment, self.recordings, self.state
+        health.write_bundle(folder, *parts, key=self.key, lr_scale=self.lr_scale)
+        self.save()
+        advice = "go on without such steps (--on-nan=skip)"
+        if self.on_nan == "skip":
+            advice = f"{health.MOST_SKIPPED} in succession are too many to skip"
+        raise Diverged(
+            f"{self.label}expected finite numbers, got {fault}: training diverged, the state "
+            f"before that step is saved; lower optimizer.learning_rate in a new --workdir, or "
+            f"{advice}; sensorium_jax.training.reproduce({str(folder)!r}) shows it again"
+        )
+
+    def end_epoch(self, loss: float) -> Epoch:
         """Score the oracle tier, save the state, and lower the learning rate or stop if due."""
         e = self.experiment
-        loss = self.write_log(metrics)
         start = time.monotonic()
         score = self.programs.score(self.state.params, protocol.ORACLE, units=e.units)
         self.plateau, verdict = e.plateau.update(self.plateau, score, step=self.step)
@@ -136,14 +182,3 @@ class Member:
             f"oracle {score:.4f}  {note[verdict]}"
         )
         return Epoch(epoch, loss, score, time.monotonic() - start)
-
-    def write_log(self, metrics: Metrics) -> float:
-        """Log the metrics of the last step, and return its loss."""
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        if not math.isfinite(values["loss"]):
-            raise Diverged(
-                f"{self.label}expected a finite loss, got {values['loss']} at step {self.step}: "
-                "training diverged; lower optimizer.learning_rate and start in a new --workdir"
-            )
-        self.log.write(self.step, values)
-        return values["loss"]

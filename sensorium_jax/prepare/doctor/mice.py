@@ -11,6 +11,7 @@ import numpy as np
 
 from sensorium_jax import protocol
 from sensorium_jax.data.format import SESSION_FILE, STORE_FILE, open_store
+from sensorium_jax.data.verify import damaged_files
 from sensorium_jax.errors import UserError
 from sensorium_jax.prepare import labels
 from sensorium_jax.prepare.convert import identity
@@ -64,6 +65,7 @@ def examine(
             mice.append(mouse)
             if isinstance(recording, StoredSession):
                 findings += _compare_labels(recording, mouse)
+                findings += _check_files(recording)
         if raw is not None and isinstance(recording, StoredSession):
             findings += _compare_raw(recording, raw, on_trial)
     findings += [*_check_shared_clips(mice), *published.labels(mice)]
@@ -111,6 +113,12 @@ def _clip_tiers(mouse: Examined) -> dict[str, set[str]]:
     for clip, tier in zip(mouse.table.clip.tolist(), mouse.table.tier.tolist(), strict=True):
         tiers[clip].add(tier)
     return tiers
+
+
+def _check_files(recording: StoredSession) -> Iterator[Finding]:
+    """Read what examination of the trials does not: statistics, true rates, records."""
+    for damage in damaged_files(recording.session):
+        yield Finding(ERROR, recording.name, damage)
 
 
 def _compare_labels(recording: StoredSession, mouse: Examined) -> Iterator[Finding]:

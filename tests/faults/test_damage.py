@@ -1,6 +1,5 @@
 """Machines fail: damaged files are noticed, the newest sound state is used, or one line tells."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ from sensorium_jax.training.metric_log import MetricLog
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 QUICK = ["--size=demo", "--set", "max_epochs=1", "--set", "epoch_steps=1", "--devices=1"]
 QUICK += ["--set", "data.frames=60", "--set", "data.trials=1", "--config=static_baseline"]
 
@@ -174,9 +173,8 @@ def test_training_names_a_damaged_trial(field, harm, reason, damaged_store, tmp_
 
 def test_a_moved_store_is_named(run, store, tmp_path):
     moved = Path(shutil.copytree(store, tmp_path / "moved"))
-    record = json.loads((run / "run.json").read_text())
     lost = tmp_path / "lost"
-    (run / "run.json").write_text(json.dumps(record).replace(str(store), str(lost)))
+    small.edit_json(run / "run.json", lambda record: record | {"data": str(lost)})
     with pytest.raises(UserError, match=f"no store at {lost}; name the folder .*--data"):
         load_run(run)
     trained = load_run(run, data=moved)
@@ -210,12 +208,15 @@ def test_a_missing_oracle_tier_is_told_before_the_first_step(store, tmp_path):
 
 def shorten(folder, tier, count):
     """The first ``count`` trials of a tier end before the first scored frame, in every mouse."""
-    for file in folder.glob("*/meta.json"):
-        meta = json.loads(file.read_text())
+
+    def edit(meta):
         rows = [i for i, name in enumerate(meta["trials"]["tier"]) if name == tier]
         for row in rows[:count]:
             meta["trials"]["frames"][row] = 40
-        file.write_text(json.dumps(meta))
+        return meta
+
+    for file in folder.glob("*/meta.json"):
+        small.edit_session(file.parent, edit)
 
 
 def test_trials_too_short_to_be_scored_are_left_out_and_counted(damaged_store, run, whole):
