@@ -250,7 +250,7 @@ def test_every_phase_of_a_command_can_be_stopped(number, capsys):
     before = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else 0)
     try:
         assert programs.exit_code(lambda: signal.raise_signal(number)) == 130
-        assert capsys.readouterr().err == "Stopped. Run the same command again to resume.\n"
+        assert capsys.readouterr().err.startswith("Stopped. Run the same command again to resume: ")
         signal.signal(number, signal.SIG_IGN)
         assert programs.exit_code(lambda: signal.raise_signal(number) or 0) == 0
     finally:

@@ -118,7 +118,7 @@ def test_members_go_on_from_where_each_stands(recordings, one_by_one, tmp_path):
     claim(workdir, second, recordings)
     shared = programs.Programs(second, recordings, parallel.make_mesh(1))
     ahead = train.Member(second, workdir, recordings, shared, QUIET)
-    ahead.batch = ahead.next_batch()
+    ahead.batch, ahead.position = ahead.next_batch()
     bar = train.TrainingBar(QUIET, total=6, completed=0, frames=1)
     with train.StopSignals() as stop, bar:
         train._run_epoch([ahead], shared, bar, stop, lambda epoch, score: None)

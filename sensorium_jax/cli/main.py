@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from sensorium_jax._version import __version__
+from sensorium_jax.cli.signals import report_stop, signals_interrupt
 from sensorium_jax.errors import DONE, USER_ERROR, hint
 
 COMMANDS = {
@@ -74,11 +75,16 @@ def start(argv: Sequence[str]) -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as daemons do
             setattr(sys, name, open(os.devnull, "w"))
-    if argv and argv[0] in COMPUTES:
-        from sensorium_jax.cli.programs import use_huge_pages
+    try:
+        with signals_interrupt():
+            if argv and argv[0] in COMPUTES:
+                from sensorium_jax.cli.programs import use_huge_pages
 
-        use_huge_pages()
-    sys.exit(main(argv))
+                use_huge_pages()
+            code = main(argv)
+    except KeyboardInterrupt:  # while modules are imported
+        code = report_stop()
+    sys.exit(code)
 
 
 def start_moved(command: str) -> None:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sensorium_jax.cli.parser import Parser
-from sensorium_jax.errors import (
-    DONE,
-    STOP_SIGNALS,
-    STOPPED,
-    USER_ERROR,
-    Interrupted,
-    UserError,
-    hint,
-    one_line,
-)
+from sensorium_jax.cli.signals import report_stop, signals_interrupt
+from sensorium_jax.errors import DONE, USER_ERROR, Interrupted, UserError, hint, one_line
 from sensorium_jax.pages.terminal import Console
 
 Words = Mapping[str, tuple[Callable[[], Parser], Callable[[Any], int]]]
@@ -31,41 +20,18 @@ Words = Mapping[str, tuple[Callable[[], Parser], Callable[[Any], int]]]
 def exit_code(body: Callable[[], int]) -> int:
     """What ``body`` returns; one line and a code of errors.py for what its user can mend."""
     try:
-        with _signals_interrupt():
+        with signals_interrupt():
             return body()
     except KeyboardInterrupt:
-        print("Stopped. Run the same command again to resume.", file=sys.stderr)
-        return STOPPED
+        return report_stop()
     except Interrupted as stop:
-        print(f"Stopped ({stop}). Run the same command again to resume.", file=sys.stderr)
-        return STOPPED
+        return report_stop(str(stop))
     except BrokenPipeError:  # whoever read the output has ended, as head does
         sys.stdout = open(os.devnull, "w")
         return DONE
     except Exception as error:
         print(f"error: {one_line(_cause(error))}", file=sys.stderr)
         return USER_ERROR
-
-
-@contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Within it ``STOP_SIGNALS`` do what Ctrl-C does; training finishes its step first.
-
-    A signal that the process was started to ignore, as nohup does with SIGHUP, stays ignored.
-    """
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        heeded = [s for s in STOP_SIGNALS if signal.getsignal(s) == signal.SIG_DFL]
-        handlers = {s: signal.signal(s, interrupt) for s in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _cause(error: Exception) -> Exception:

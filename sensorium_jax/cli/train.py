@@ -68,6 +68,7 @@ def run(flags) -> int:
         devices=flags.devices,
         console=console,
         on_nan=flags.on_nan,
+        skip_damaged=flags.skip_damaged,
     )
     show(report.table(title=f"{folder.name}: best weights"), console)
     console.print(f"Scores with intervals, neurons, filters: {folder / 'report.html'}")
@@ -91,6 +92,12 @@ def _parser() -> Parser:
         default="stop",
         help="at a step whose loss, gradient or weights are not finite: stop, with a bundle that "
         "shows it again (default), or skip it, at most 10 in succession",
+    )
+    parser.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="read all trials first, and go on without those that are damaged, which are named "
+        "here, in run.json and in report.html",
     )
     parser.add_argument(
         "--distributed",

@@ -162,7 +162,8 @@ class Session:
     def _damage(self, name: str, row: int, reason: str) -> UserError:
         return UserError(
             f"expected {name} of trial {self.trials.number[row]} in {self.folder}, which is "
-            f"damaged ({reason}); remove that folder, then {remedy(self.folder.parent)}"
+            f"damaged ({reason}); remove that folder, then {remedy(self.folder.parent)}; training "
+            "goes on without that trial with --skip-damaged"
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,19 @@ class Recordings:
         sessions: S sessions, in the order of every array's first axis.
         session_names: their names.
         simulated: whether all mice are simulated, so that their true rates are known.
+        left_out: file numbers of trials that are in no tier, such as damaged ones, by session.
     """
 
-    def __init__(self, store: Store, *, tiers: Path | None = None, multiple: int = 1):
-        self.store, self.tiers = store, tiers
+    def __init__(
+        self,
+        store: Store,
+        *,
+        tiers: Path | None = None,
+        multiple: int = 1,
+        left_out: Mapping[str, Sequence[int]] | None = None,
+    ):
+        self.store, self.tiers, self.left_out = store, tiers, dict(left_out or {})
+        self._multiple = multiple
         self.sessions: tuple[Session, ...] = store.sessions
         self.session_names = tuple(s.name for s in self.sessions)
         self.simulated = all(s.simulated for s in self.sessions)
@@ -53,7 +62,24 @@ class Recordings:
         if set(names) == set(self.session_names):
             return self
         sessions = tuple(s for s in self.sessions if s.name in names)
-        return Recordings(self.store._replace(sessions=sessions), tiers=self.tiers)
+        left_out = {name: self.left_out[name] for name in names if name in self.left_out}
+        store = self.store._replace(sessions=sessions)
+        return Recordings(store, tiers=self.tiers, left_out=left_out)
+
+    def without(self, trials: Mapping[str, Sequence[int]]) -> Recordings:
+        """The recordings with further trials left out, by session name and file number."""
+        sessions, left_out = [], {}
+        for session in self.sessions:
+            chosen = {*self.left_out.get(session.name, ()), *trials.get(session.name, ())}
+            if chosen:
+                left_out[session.name] = sorted(chosen)
+                skipped = np.isin(session.trials.number, left_out[session.name])
+                names = np.where(skipped, protocol.MISSING, session.trials.tier)
+                session = session.with_tiers(names)
+            sessions.append(session)
+        store = self.store._replace(sessions=tuple(sessions))
+        options = {"tiers": self.tiers, "multiple": self._multiple}
+        return Recordings(store, **options, left_out=left_out)
 
     def trials(self, session: int) -> TrialTable:
         """The trial table of a session, by its position in ``session_names``."""

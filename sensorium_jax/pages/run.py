@@ -159,6 +159,8 @@ def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
             ("mice", str(len(sessions))),
             ("neurons", f"{int(np.sum(recordings.neurons.mask)):,}"),
             ("training trials", f"{trials:,}"),
+            *(("damaged trials left out", name) for name in _left_out(recordings.left_out)),
+            *(("steps skipped, not finite", n) for n in _skipped(logs)),
             ("normalisation", e.data.statistics),
             ("at most", f"{e.max_epochs} epochs of {e.epoch_steps} steps"),
             ("seed", str(e.seed)),
@@ -184,6 +186,18 @@ def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
         if speed:
             rows.append(("training", f"{speed * frames:,.0f} frames/s"))
     yield page.table(("", ""), rows)
+
+
+def _left_out(trials: dict[str, list[int]]) -> Iterator[str]:
+    for session, numbers in trials.items():
+        yield f"{protocol.short_name(session)}: {', '.join(map(str, numbers))}"
+
+
+def _skipped(logs: list[Path]) -> Iterator[str]:
+    for path in logs:
+        count = sum("skipped" in record for record in read_json_lines(path))
+        if count:
+            yield f"{count:,}"
 
 
 def _speed(path: Path) -> float | None:

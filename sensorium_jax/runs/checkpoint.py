@@ -21,15 +21,17 @@ from sensorium_jax.types import Params, TrainState
 
 KEPT = 2  # checkpoints of each kind: the one before serves where the last is damaged
 SEAL = "digests.json"
-SPARE = 3  # free space needed, over the size of a checkpoint: file systems round up
+# Free space needed: over the size of a checkpoint, and for the many small files beside its arrays.
+SPARE, SPARE_BYTES = 3, 2**22
 
 
 class Checkpoints:
     """The checkpoints of one run.
 
     Every checkpoint is sealed with the digests of its files, which are compared when it is read:
-    orbax keeps no checksums. Where the last one is damaged, the one before it is used, with a
-    warning.
+    orbax keeps no checksums. Where the last state is damaged, the one before it is used, with a
+    warning: training computes the steps between again. The best weights cannot be computed again:
+    where they are damaged, an error says how to go on.
     """
 
     def __init__(self, workdir: Path):
@@ -40,6 +42,19 @@ class Checkpoints:
         )
         self._last = ocp.CheckpointManager(self._folder / "last", options=options)
         self._best = ocp.CheckpointManager(self._folder / "best", options=options)
+
+    def tidy(self) -> None:
+        """Do what a killed process left undone: seal its last checkpoint, remove the oldest."""
+        if jax.process_index() == 0:
+            for manager in (self._last, self._best):
+                steps = sorted(manager.all_steps())
+                for folder in (Path(manager.directory) / str(step) for step in steps[-KEPT:]):
+                    if not (folder / SEAL).exists():  # orbax renames whole checkpoints only
+                        seal(folder)
+                for step in steps[:-KEPT]:
+                    shutil.rmtree(Path(manager.directory) / str(step))
+        for manager in (self._last, self._best):
+            manager.reload()
 
     @property
     def last_step(self) -> int | None:
@@ -69,16 +84,17 @@ class Checkpoints:
         """The weights with the best score, with the shapes and devices of ``like``.
 
         Raises:
-            UserError: there are none, or all are damaged.
+            UserError: there are none, or they are damaged.
         """
-        return self._restore(self._best, "params", like)[1]["params"]
+        return self._restore(self._best, "params", like, newest=True)[1]["params"]
 
     def _save(
         self, manager: ocp.CheckpointManager, step: int, name: str, tree: Any, **items: Any
     ) -> None:
         if step in manager.all_steps():  # a resumed run saves at the step of its checkpoint
             return
-        self._check_space(SPARE * sum(x.nbytes for x in jax.tree.leaves(tree)))
+        size = sum(x.nbytes for x in jax.tree.leaves(tree))
+        self._check_space(SPARE * size + SPARE_BYTES)
         items[name] = ocp.args.StandardSave(tree)
         try:
             manager.save(step, args=ocp.args.Composite(**items), force=True)
@@ -103,9 +119,19 @@ class Checkpoints:
         )
 
     def _restore(
-        self, manager: ocp.CheckpointManager, name: str, like: Any, **items: Any
+        self,
+        manager: ocp.CheckpointManager,
+        name: str,
+        like: Any,
+        *,
+        newest: bool = False,
+        **items: Any,
     ) -> tuple[int, Any]:
-        """The newest sound checkpoint and its step; ``UserError`` if there is none."""
+        """The newest sound checkpoint, or the newest one alone, and its step.
+
+        Raises:
+            UserError: there is none.
+        """
         steps = sorted(manager.all_steps(), reverse=True)
         if not steps:
             raise UserError(
@@ -124,6 +150,11 @@ class Checkpoints:
                 except Exception as error:  # orbax raises plain ones too
                     reason = f"it cannot be read ({str(error).partition(chr(10))[0][:200]})"
             reasons.append(f"{step}: {reason}")
+            if newest and step > steps[-1]:
+                raise UserError(
+                    f"expected the best weights in {folder}, which is damaged: {reason}; bring a "
+                    f"copy of it, or remove it to go on with those of step {steps[steps.index(step) + 1]}"
+                )
             warnings.warn(
                 f"the checkpoint {folder} is damaged: {reason}; the one before it is used",
                 stacklevel=3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -155,7 +156,8 @@ def _open_cached(
     experiment, record = read_record(workdir)
     tiers = workdir / TIERS
     table = tiers.read_text() if tiers.exists() else None
-    key = str(data or record["data"]), table, experiment.neuron_devices
+    left_out = json.dumps(record["left_out"], sort_keys=True)
+    key = str(data or record["data"]), table, left_out, experiment.neuron_devices
     if key not in cache:
         cache[key] = open_recordings(workdir, data=data)
     return cache[key]

@@ -150,11 +150,12 @@ def open_recordings(workdir: Path, *, data: str | Path | None = None) -> Recordi
         UserError: the workdir holds no run, or there is no store.
     """
     experiment, record = read_record(workdir)
-    return load_recordings(
+    recordings = load_recordings(
         Path(data or record["data"]),
         tiers=own_tiers(workdir, record),
         multiple=experiment.neuron_devices,
     )
+    return recordings.without(record["left_out"]) if record["left_out"] else recordings
 
 
 def load_run(

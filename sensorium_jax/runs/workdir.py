@@ -25,7 +25,8 @@ RECORD, TIERS = "run.json", "tiers.csv"
 def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None:
     """Record a run in ``workdir``, or check that it holds this run already.
 
-    A tier table is copied into it, so that later edits of the table do not affect the run.
+    A tier table is copied into it, so that later edits of the table do not affect the run. Trials
+    that the recordings leave out are recorded, also those that a resumed run leaves out.
 
     Raises:
         UserError: it holds a run of another experiment, of other recordings or tiers, or other
@@ -37,6 +38,7 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
         "data": str(recordings.store.path),
         "units": recordings.neuron_digests,
         "tiers": None,
+        "left_out": recordings.left_out,
         "version": __version__,
     }
     refuse_overlap(workdir, [recordings.store.path], option="--workdir")
@@ -59,8 +61,10 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
                 if copy.exists()
                 else f"{workdir} holds a run with the store's own tiers; name another --workdir"
             )
+        if recordings.left_out != fields.get("left_out", {}):  # of trials damaged since
+            write_json(path, fields | {"left_out": recordings.left_out}, sealed=True)
         return
-    if workdir.exists() and any(p for p in workdir.iterdir() if not p.name.startswith(".")):
+    if workdir.exists() and any(_is_foreign(p, table) for p in workdir.iterdir()):
         raise UserError(
             f"expected a run or an empty folder in {workdir}, found other files; "
             "name another --workdir"
@@ -71,6 +75,13 @@ def claim(workdir: Path, experiment: Experiment, recordings: Recordings) -> None
             partial.write_text(table)
         record["tiers"] = file_digest(workdir / TIERS)
     write_json(path, record, sealed=True)
+
+
+def _is_foreign(path: Path, table: str | None) -> bool:
+    """Whether a file in a folder without a record is none that a killed ``claim`` left."""
+    if path.name == TIERS and path.is_file() and table is not None:
+        return path.read_text(errors="replace") != table
+    return not path.name.startswith(".")
 
 
 def own_tiers(workdir: Path, record: dict[str, Any]) -> Path | None:
@@ -150,8 +161,8 @@ def read_record(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
             f"expected the ids of a run's neurons in {workdir / RECORD}, found none: it is older "
             "than their record; train it again"
         )
-    for name, kind in (("data", str), ("units", dict)):
-        if not isinstance(record[name], kind):
+    for name, kind in (("data", str), ("units", dict), ("left_out", dict)):
+        if not isinstance(record.setdefault(name, {}), kind):
             raise UserError(
                 f"expected {name} as text or a table in {workdir / RECORD}, found "
                 f"{record[name]!r}: it is damaged; train it again"

@@ -10,18 +10,20 @@ from jax.sharding import Mesh
 
 from sensorium_jax import parallel, protocol
 from sensorium_jax.data.recordings import Recordings, load_recordings
+from sensorium_jax.data.verify import damaged_trials
 from sensorium_jax.experiment import Experiment
 from sensorium_jax.models.check import check_model
 from sensorium_jax.pages import run as run_page
 from sensorium_jax.pages.terminal import Console, bars, make_console
 from sensorium_jax.runs.ensembles import Ensemble, ensemble
-from sensorium_jax.runs.workdir import claim
+from sensorium_jax.runs.workdir import RECORD, claim, read_record
 from sensorium_jax.scores import Report, results
 from sensorium_jax.scores.evaluate import public_rows
 from sensorium_jax.simulate.demo import demo_store
 from sensorium_jax.training.ensemble import train_ensemble
 from sensorium_jax.training.health import OnNan
 from sensorium_jax.training.loop import OnScore, train
+from sensorium_jax.types import OnProgress
 
 
 def complete(
@@ -34,6 +36,7 @@ def complete(
     console: Console | None = None,
     on_score: OnScore = lambda epoch, score: None,
     on_nan: OnNan = "stop",
+    skip_damaged: bool = False,
 ) -> Report:
     """Train an experiment to its end, score it on every tier, and write the files of a run.
 
@@ -49,6 +52,7 @@ def complete(
         console: where to print and draw progress bars.
         on_score: called after every epoch with its number and its score on the oracle tier.
         on_nan: "stop" at a step whose numbers are not finite, or "skip" it.
+        skip_damaged: read all trials first, and go on without those that are damaged.
 
     Returns:
         The scores of the best weights on every tier that has public responses.
@@ -63,6 +67,7 @@ def complete(
     recordings = load_recordings(
         store or default_store(console), tiers=tiers, multiple=experiment.neuron_devices
     )
+    recordings = _leave_out(recordings, workdir, damaged=skip_damaged, console=console)
     public_rows(recordings, protocol.ORACLE)  # the tier that chooses the best weights
     mesh = _mesh(experiment, devices)
     console.print(_describe(recordings, mesh))
@@ -73,6 +78,28 @@ def complete(
     run_training(experiment, workdir, recordings, **options)
     trained = ensemble(workdir, data=recordings, devices=mesh.size)
     return score_and_write(workdir, trained, console)
+
+
+def _leave_out(
+    recordings: Recordings, workdir: Path, *, damaged: bool, console: Console
+) -> Recordings:
+    """The recordings without the trials that this run left out before, and without damaged ones."""
+    if (workdir / RECORD).exists():
+        recordings = recordings.without(read_record(workdir)[1]["left_out"])
+    if not damaged:
+        return recordings
+    found: dict[str, list[int]] = {}
+    with bars(console, transient=True) as on_progress:
+        for session in recordings.sessions:
+            on_trial = functools.partial(_on_trial, on_progress)
+            for row, reason in damaged_trials(session, on_trial=on_trial).items():
+                found.setdefault(session.name, []).append(int(session.trials.number[row]))
+                console.print(f"Left out: {reason}", highlight=False, soft_wrap=True)
+    return recordings.without(found) if found else recordings
+
+
+def _on_trial(on_progress: OnProgress, session: str, done: int, total: int) -> None:
+    on_progress(f"reading {protocol.short_name(session)}", done, total)
 
 
 def score_and_write(workdir: Path, trained: Ensemble, console: Console) -> Report:

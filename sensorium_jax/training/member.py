@@ -86,6 +86,7 @@ class Member:
         if self.checkpoints.last_step is None:
             self.log.forget_after(0)  # of a run that was killed before its first checkpoint
             return
+        self.checkpoints.tidy()
         self.state, loop = self.checkpoints.restore_last(self.state)
         self.step, self.done = loop["step"], loop["done"]
         self.plateau = PlateauState.from_record(loop["plateau"])
@@ -170,11 +171,12 @@ class Member:
             best = self.checkpoints.restore_best(self.state.params)
             self.state = self.state._replace(params=best)
         self.done = verdict == "stop" or self.step >= self.programs.total_steps
-        self.save()
+        # Before the state is saved: of a line that was written twice the resumed run keeps one.
         self.log.write(
             self.step,
             {"oracle": score, "best": self.plateau.best, "lr_scale": self.plateau.lr_scale},
         )
+        self.save()
         epoch = self.step // e.epoch_steps
         note = {"better": "best so far", "wait": "", "decay": "learning rate lowered", "stop": ""}
         self.console.print(

@@ -1,5 +1,7 @@
 """Machines fail: damaged files are noticed, the newest sound state is used, or one line tells."""
 
+import functools
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 import small
+from rich.console import Console
 from small import metrics_of, train_in
 
 from sensorium_jax import complete, load_run
@@ -169,6 +172,34 @@ def test_training_names_a_damaged_trial(field, harm, reason, damaged_store, tmp_
     experiment = small.experiment(epoch_steps=9)
     with pytest.raises(UserError, match=f"{words}.*damaged .*{reason}.*remove that folder"):
         train_in(load_recordings(damaged_store), tmp_path / "run", experiment)
+
+
+def test_training_goes_on_without_damaged_trials(damaged_store, tmp_path):
+    """Also where it stopped at one; it names them, records them, and scores without them."""
+    path, words = chunk_of_train(damaged_store, "video")
+    session, *_ = load_recordings(damaged_store).sessions
+    row = int(np.flatnonzero(session.trials.tier == "oracle")[-1])
+    experiment, run = small.experiment(), tmp_path / "run"
+    complete_ = functools.partial(complete, experiment, run, store=damaged_store, devices=1)
+
+    def damage_after_an_epoch(epoch, score):
+        rot(path)
+        rot(session.folder / f"response/c/{row}/0/0")
+
+    with pytest.raises(UserError, match="go.* on without that trial with --skip-damaged"):
+        complete_(on_score=damage_after_an_epoch)
+    console = Console(width=100, record=True, file=open(os.devnull, "w"))
+    report = complete_(skip_damaged=True, console=console)
+    number = int(path.relative_to(session.folder / "video/c").parts[0])
+    left_out = sorted([int(session.trials.number[i]) for i in (number, row)])
+    shown = console.export_text()
+    assert shown.count("Left out: ") == 2 and "Resuming at step 3 of 6" in shown
+    assert json.loads((run / "run.json").read_text())["left_out"] == {session.name: left_out}
+    assert "damaged trials left out" in (run / "report.html").read_text()
+    again = load_run(run)
+    assert again.recordings.left_out == {session.name: left_out}
+    expected = report.by_neuron("oracle")
+    assert again.evaluate(again.params, "oracle").by_neuron("oracle") == pytest.approx(expected)
 
 
 def test_a_moved_store_is_named(run, store, tmp_path):

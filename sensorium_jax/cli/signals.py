@@ -1,0 +1,51 @@
+"""Signals that stop a program, from its first moment to its last; imports next to nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from sensorium_jax.errors import STOP_SIGNALS, STOPPED
+
+
+@contextlib.contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """Within it ``STOP_SIGNALS`` do what Ctrl-C does; training finishes its step first.
+
+    A signal that the process was started to ignore, as nohup does with SIGHUP, stays ignored.
+    """
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        heeded = [s for s in STOP_SIGNALS if signal.getsignal(s) == signal.SIG_DFL]
+        handlers = {s: signal.signal(s, interrupt) for s in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def report_stop(reason: str = "") -> int:
+    """Say how a stopped program is resumed, and return its exit code."""
+    why = f" ({reason})" if reason else ""
+    print(f"Stopped{why}. Run the same command again to resume: {command()}", file=sys.stderr)
+    return STOPPED
+
+
+def command() -> str:
+    """The command that this program was started by, to be typed again."""
+    program, *words = sys.argv
+    name = Path(program).name
+    if name == "sensorium-jax":
+        return shlex.join([name, *words])
+    start = ["-m", "sensorium_jax"] if name == "__main__.py" else [program]
+    return shlex.join(["python", *start, *words])
