@@ -102,6 +102,8 @@ def one_line(error: Exception) -> str:
     """What a program prints of an error that its user can mend; any other is raised again."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return "no memory left; close other programs, or lower data.trials and evaluation_trials"
     if is_full_disk(error):
         return "no space left on the disk; free some, then run the same command again to resume"
     number = system_error(error)

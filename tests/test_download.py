@@ -38,6 +38,7 @@ class Server:
         self.content = b""
         self.breaks = []  # after so many bytes, one a request
         self.ranges, self.length, self.status, self.etag = True, None, None, '"1"'
+        self.redirect = None
         self.asked: list[Asked] = []
         outer = self
 
@@ -53,6 +54,11 @@ class Server:
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def answer(self, request):
+        if self.redirect:
+            request.send_response(302)
+            request.send_header("Location", self.redirect)
+            request.end_headers()
+            return
         if self.status:
             self.asked.append(Asked(0, 0))
             request.send_error(self.status)
@@ -369,3 +375,12 @@ def test_ctrl_c(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(download, "fetch", stop)
     assert run(server, tmp_path) == 130
     assert "Run the same command again to resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["http://example.org/x.zip", "file:///etc/passwd", "ftp://x/y"])
+def test_a_server_leads_to_https_only(address, server, tmp_path, capsys):
+    server.redirect = address
+    assert run(server, tmp_path) == 2
+    shown = "".join(capsys.readouterr())
+    assert address in shown and "error: expected" in shown  # urllib refuses files by itself
+    assert not list(tmp_path.rglob("*.zip*"))

@@ -149,6 +149,26 @@ def fetch(url: str, path: Path, *, on_bytes: OnBytes = lambda done, total: None)
         time.sleep(wait)
 
 
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another address, unless that can be read or changed on the way."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if not _is_safe(newurl):
+            raise UserError(
+                f"expected an address of https:// behind {req.full_url}, the server says {newurl}; "
+                "name a mirror with --server"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_safe(url: str) -> bool:
+    """Whether an address is asked by https, or on this machine."""
+    address = urllib.parse.urlsplit(url)
+    if address.scheme == "http":
+        return address.hostname in ("127.0.0.1", "localhost", "::1")
+    return address.scheme == "https" and bool(address.hostname)
+
+
 def _fetch_rest(url: str, path: Path, on_bytes: OnBytes) -> None:
     partial, tag = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.etag")
     done = partial.stat().st_size if partial.exists() and tag.exists() else 0
@@ -157,7 +177,8 @@ def _fetch_rest(url: str, path: Path, on_bytes: OnBytes) -> None:
         request.add_header("Range", f"bytes={done}-")
         request.add_header("If-Range", tag.read_text())
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        opener = urllib.request.build_opener(_SafeRedirects)
+        response = opener.open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not done:
             raise
@@ -307,9 +328,7 @@ def choose_mice(letters: str, server: str) -> list[Mouse]:
     if unknown or not names:
         valid = ", ".join(protocol.SESSIONS)
         raise UserError(f"expected mice of {valid}, got {', '.join(unknown) or 'none'}")
-    address = urllib.parse.urlsplit(server)
-    local = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost", "::1")
-    if not local and (address.scheme != "https" or not address.hostname):
+    if not _is_safe(server):
         raise UserError(f"expected an address of https:// as --server, got {server}; change it")
     return [
         Mouse(letter, session, f"{server}/{repository}/raw/master/{session}.zip")

@@ -153,7 +153,8 @@ class Checkpoints:
             if newest and step > steps[-1]:
                 raise UserError(
                     f"expected the best weights in {folder}, which is damaged: {reason}; bring a "
-                    f"copy of it, or remove it to go on with those of step {steps[steps.index(step) + 1]}"
+                    "copy of it, or remove it to go on with the best ones before, of step "
+                    f"{steps[1]}"
                 )
             warnings.warn(
                 f"the checkpoint {folder} is damaged: {reason}; the one before it is used",
