@@ -9,7 +9,8 @@ Then training's reads: random 80-frame crops from the store against the public l
 reads the four whole .npy files of a trial, casts and crops them; and against the starter kit's,
 which also normalises the whole arrays, frame by frame, and looks for their first NaN. All ways in
 turn, medians over rounds; once with all files in the page cache, and once read from the disk, as a
-release of 148 GB is on most machines. Bytes are those that a way asks the system for.
+release of 148 GB is on most machines. Bytes are those that a way asks the system for. Last the
+digests of the store's files: writing them, and comparing one when its file is first used.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sensorium_jax import protocol, simulate
+from sensorium_jax.data import digests
 from sensorium_jax.data.format import Session, Trial, open_store
 from sensorium_jax.data.writer import SessionWriter
 from sensorium_jax.pages import page
@@ -60,9 +62,14 @@ def main() -> None:
         found = {
             "conversion": conversion(folder, place, flags.rounds),
             "crops": crops(folder, place, flags.rounds),
+            "digests": compare_digests(place / "float32", flags.rounds),
         }
     console.print(conversion_table(found["conversion"]))
     console.print(crops_table(found["crops"]))
+    console.print(
+        "Digests of {files} files: written in {write_s:.3f} s, then {compare_us:.0f} us a file at "
+        "its first use".format(**found["digests"])
+    )
     record.write(flags, found, draw)
 
 
@@ -164,6 +171,22 @@ def crops(folder: Path, place: Path, rounds: int) -> dict:
                 seconds[name][cached].append(timed(way))
     read = {name: bytes_read(way) / CROPS for name, (way, _) in ways.items()}
     return {"crops": CROPS, "frames": CROP_FRAMES, "bytes_a_crop": read, "seconds": seconds}
+
+
+def compare_digests(store: Path, rounds: int) -> dict:
+    """Seconds to write the digests of a session, and microseconds to compare one."""
+    (session,) = open_store(store).sessions
+    write_s = [timed(lambda: digests.write(session.folder)) for _ in range(rounds)]
+    compare_s = []
+    for _ in range(rounds):
+        fresh_digests = digests.Digests(session.folder, advice="")
+        names = [name for name in fresh_digests.names() if "/c/" in name]
+        compare_s.append(timed(lambda d=fresh_digests, names=names: list(map(d.check, names))))
+    return {
+        "files": len(names),
+        "write_s": statistics.median(write_s),
+        "compare_us": 1e6 * statistics.median(compare_s) / len(names),
+    }
 
 
 def crops_table(found: dict) -> Table:
