@@ -178,7 +178,7 @@ def apply(
         neurons: of the same mice.
         statistics: of the same mice.
         train: normalise by the moments of the batch and sample positions; for ``parallel``'s step.
-        key: random key, needed with ``train``.
+        key: random key, needed with ``train``; or ``mouse_keys`` of these mice: [2 S].
         gather: collects the trials of the devices that share the neurons; applied to (features,
             behavior, pupil_center), arrays [S B ...], before the readouts.
 
@@ -222,7 +222,7 @@ def forward(
     if not train:
         key = jax.random.key(0)
     assert key is not None, "training needs a key"
-    core_keys, readout_keys = (jax.random.split(k, video.shape[0]) for k in jax.random.split(key))
+    core_keys, readout_keys = key if key.ndim == 2 else mouse_keys(key, video.shape[0])
     mutable = ["batch_stats"] if train else []
     features, updated = compute_features(
         model, params, video, behavior, pupil_center, core_keys, train=train, mutable=mutable
@@ -236,6 +236,16 @@ def forward(
         model, params, features, behavior, pupil_center, neurons, readout_keys, train=train
     )
     return rate, stats
+
+
+def mouse_keys(key: Array, mice: int) -> Array:
+    """A random key for the core and one for the readout of every mouse: [2 S].
+
+    Examples:
+        >>> mouse_keys(jax.random.key(0), mice=3).shape
+        (2, 3)
+    """
+    return jnp.stack([jax.random.split(k, mice) for k in jax.random.split(key)])
 
 
 def compute_features(

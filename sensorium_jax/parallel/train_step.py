@@ -46,6 +46,8 @@ def make_train_step(
     scaling: losses.Scaling,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
+    *,
+    mice_at_once: int | None = None,
 ) -> TrainStep:
     """Compile one optimiser step over one batch of every mouse.
 
@@ -57,9 +59,12 @@ def make_train_step(
     loss, the norm of the gradient or that of the new weights is not a finite number, "finite" is
     False and the state is returned as it was. ``lr_scale`` is an argument, so that lowering the
     learning rate does not compile again. The state's buffers are donated.
+
+    ``mice_at_once`` mice (``group_size``; None: all) are computed side by side, one such group
+    after the other, in the memory of one group.
     """
     specs = _state_specs(model, optimizer, mesh)
-    step = _make_step(model, scaling, optimizer, specs.params.weights)
+    step = _make_step(model, scaling, optimizer, specs.params.weights, mice_at_once)
     return jax.jit(_shard(step, mesh, specs, BATCH_SPECS), donate_argnums=0)
 
 
@@ -107,6 +112,8 @@ def make_ensemble_step(
     scaling: losses.Scaling,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
+    *,
+    mice_at_once: int | None = None,
 ) -> EnsembleStep:
     """Compile one optimiser step of several models of equal shape in one program (``vmap``).
 
@@ -114,7 +121,7 @@ def make_ensemble_step(
     with one entry per model.
     """
     specs = _state_specs(model, optimizer, mesh)
-    step = _make_step(model, scaling, optimizer, specs.params.weights)
+    step = _make_step(model, scaling, optimizer, specs.params.weights, mice_at_once)
 
     def ensemble_step(states, batches, neurons, statistics, keys, lr_scales):
         vmapped_step = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
@@ -137,6 +144,7 @@ def _make_step(
     scaling: losses.Scaling,
     optimizer: optax.GradientTransformation,
     specs: PyTree,  # of the weights
+    mice_at_once: int | None,
 ) -> TrainStep:
     """The step as a pure function of one device's shards."""
 
@@ -144,22 +152,24 @@ def _make_step(
         key = jax.random.fold_in(key, state.step)
         key = jax.random.fold_in(key, jax.lax.axis_index(AXES))
         trials = batch.video.shape[1] * jax.lax.axis_size(AXES)
+        counts = jax.lax.psum(_count(model, batch, neurons), AXES)
 
-        def objective(weights):
-            # Weights that vary over devices: their gradients are summed over devices here, in
-            # float32, whatever dtype the model casts them to.
-            params = Params(jax.tree.map(_mark_varying, weights, specs), state.params.stats)
-            sums, counts, stats = _poisson_sums(model, params, batch, neurons, statistics, key=key)
-            # Summed inside the differentiated function: shard_map then sums the gradients of the
-            # replicated weights, and a second sum would be wrong.
-            sums, counts = jax.lax.psum((sums, counts), AXES)
+        def objective(sums, weights):
             penalties = models.penalty(model, weights)
             loss = scaling(sums, counts, penalties, statistics=statistics, trials=trials)
-            return loss, (sums, counts, sum(penalties), stats)
+            return loss, sum(penalties)
 
-        (loss, (sums, counts, penalty, stats)), grads = jax.value_and_grad(objective, has_aux=True)(
-            state.params.weights
+        # The loss is linear in the mice's sums: what a mouse counts for is known before.
+        nothing = jnp.zeros(counts.shape)
+        share = jax.grad(objective, has_aux=True)(nothing, state.params.weights)[0]
+        data = batch, neurons, statistics, models.mouse_keys(key, len(counts)).T
+        sums, grads, stats = _sum_over_mice(
+            model, state.params, data, share, specs, at_once=mice_at_once
         )
+        (loss, penalty), penalty_grads = jax.value_and_grad(objective, argnums=1, has_aux=True)(
+            sums, state.params.weights
+        )
+        grads = jax.tree.map(jnp.add, grads, penalty_grads)
         updates, opt = optimizer.update(grads, state.opt, state.params.weights)
         updates = jax.tree.map(lambda u: lr_scale * u, updates)
         weights = optax.apply_updates(state.params.weights, updates)
@@ -206,6 +216,70 @@ def _shard(step: Callable, mesh: Mesh, state_specs: PyTree, batch_specs: PyTree)
     )
 
 
+def _sum_over_mice(
+    model: models.Model,
+    params: Params,
+    data: tuple[Batch, Neurons, Statistics, Array],  # leaves lead with S
+    share: Array,  # [S]
+    specs: PyTree,
+    *,
+    at_once: int | None,
+) -> tuple[Array, PyTree, PyTree]:
+    """sums_s [S], the gradient of sum_s share_s sums_s, and the running statistics.
+
+    Groups of mice are taken one after the other, so that memory is that of one group. Gradients are
+    summed over devices once, at the end, in float32.
+    """
+    # Weights that vary over devices: each device's gradient is that of its own trials.
+    weights = jax.tree.map(_mark_varying, params.weights, specs)
+    core, own = weights["core"], {k: v for k, v in weights.items() if k != "core"}
+
+    def group_sums(core, own, batch, neurons, statistics, key, share):
+        group = Params({"core": core, **own}, params.stats)
+        sums, stats = _poisson_sums(model, group, batch, neurons, statistics, key=key.T)
+        return jnp.sum(share * sums), (sums, stats)
+
+    def add_group(core_grads, group):
+        (_, (sums, stats)), (core_grad, own_grad) = jax.value_and_grad(
+            group_sums, argnums=(0, 1), has_aux=True
+        )(core, *group)
+        return jax.tree.map(jnp.add, core_grads, core_grad), (sums, own_grad, stats)
+
+    mice = len(share)
+    size = group_size(mice, at_once)
+    groups = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (own, *data, share))
+    zeros = jax.tree.map(jnp.zeros_like, core)
+    if size == mice:
+        core_grads, results = add_group(zeros, jax.tree.map(lambda x: x[0], groups))
+        sums, own_grads, stats = results
+    else:
+        core_grads, (sums, own_grads, stats) = jax.lax.scan(add_group, zeros, groups)
+        sums, own_grads = jax.tree.map(lambda x: x.reshape(mice, *x.shape[2:]), (sums, own_grads))
+        stats = jax.tree.map(lambda x: x.mean(0), stats)
+    grads = {"core": core_grads, **own_grads}
+    return jax.lax.psum(sums, AXES), jax.tree.map(_sum_varying, grads, specs), stats
+
+
+def group_size(mice: int, at_once: int | None) -> int:
+    """Mice of a group: the largest number up to ``at_once`` that divides them; None: all.
+
+    Examples:
+        >>> [group_size(10, n) for n in (1, 4, 5, None)]
+        [1, 2, 5, 10]
+    """
+    return max(n for n in range(1, min(at_once or mice, mice) + 1) if mice % n == 0)
+
+
+def _count(model: models.Model, batch: Batch, neurons: Neurons) -> Array:
+    """Number [S] of the elementwise losses of this device's trials."""
+    return _mask(batch, neurons, batch.video.shape[2] - model.core.warmup_frames).sum((1, 2, 3))
+
+
+def _mask(batch: Batch, neurons: Neurons, frames: int) -> Array:
+    """Which of the last ``frames`` frames and which neurons count: [S B T' N]."""
+    return batch.frame_mask[:, :, -frames:, None] & neurons.mask[:, None, None, :]
+
+
 def _poisson_sums(
     model: models.Model,
     params: Params,
@@ -214,22 +288,26 @@ def _poisson_sums(
     statistics: Statistics,
     *,
     key: Array,
-) -> tuple[Array, Array, PyTree]:
-    """Sum [S] and number [S] of the elementwise losses of this device's trials, and stats."""
+) -> tuple[Array, PyTree]:
+    """Sums [S] of the elementwise losses of this device's trials, and running statistics."""
     inputs = model, params, batch, neurons, statistics
     rate, stats = models.apply(*inputs, train=True, key=key, gather=_gather)
     batch = batch._replace(first_frame=_gather(batch.first_frame))
     frames = rate.shape[2]
     assert frames == batch.video.shape[2] - model.core.warmup_frames, "time is aligned at its end"
     response = models.normalise_response(batch, statistics)[:, :, -frames:]
-    mask = batch.frame_mask[:, :, -frames:, None] & neurons.mask[:, None, None, :]
-    elementwise = jnp.where(mask, losses.poisson(rate, response), 0)
-    return elementwise.sum((1, 2, 3)), mask.sum((1, 2, 3)), stats
+    elementwise = jnp.where(_mask(batch, neurons, frames), losses.poisson(rate, response), 0)
+    return elementwise.sum((1, 2, 3)), stats
 
 
 def _mark_varying(x: Array, spec: P) -> Array:
     """The same array, typed as varying over the mesh axes that it is not split over."""
     return jax.lax.pcast(x, tuple(axis for axis in AXES if axis not in spec), to="varying")
+
+
+def _sum_varying(x: Array, spec: P) -> Array:
+    """The sum over the mesh axes that an array is not split over."""
+    return jax.lax.psum(x, tuple(axis for axis in AXES if axis not in spec))
 
 
 def _gather(tree: PyTree) -> PyTree:
