@@ -22,6 +22,7 @@ import numpy as np
 
 from sensorium_jax.errors import check_ranges
 from sensorium_jax.models.inputs import SIGNALS, mute_signals, normalise_inputs
+from sensorium_jax.models.nn import remat
 from sensorium_jax.models.parts import Core, Modulator, Readout, Shifter
 from sensorium_jax.types import Array, Batch, Neurons, Params, PyTree, Statistics
 
@@ -312,6 +313,8 @@ def compute_rate(
 
     # One mouse after the other: memory is that of one mouse's readout.
     sessions = params.weights["readout"], features, neurons, shift, keys
+    if remat.includes("all"):
+        readout = remat.checkpoint(readout, argnums=(0, 1, 3))  # weights, maps and shift
     drive = jax.lax.map(lambda session: readout(*session), sessions)
     rate = rate_of_drive(drive + model.elu_offset)
     if (modulator := model.modulator) is not None:

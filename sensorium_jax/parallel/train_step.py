@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from sensorium_jax import models, protocol
 from sensorium_jax.models import losses
+from sensorium_jax.models.nn import remat
 from sensorium_jax.models.nn.mesh import NEURONS
 from sensorium_jax.parallel.mesh import (
     AXES,
@@ -48,6 +49,7 @@ def make_train_step(
     mesh: Mesh,
     *,
     mice_at_once: int | None = None,
+    rematerialise: remat.Level = "none",
 ) -> TrainStep:
     """Compile one optimiser step over one batch of every mouse.
 
@@ -61,10 +63,11 @@ def make_train_step(
     learning rate does not compile again. The state's buffers are donated.
 
     ``mice_at_once`` mice (``group_size``; None: all) are computed side by side, one such group
-    after the other, in the memory of one group.
+    after the other, in the memory of one group. ``rematerialise`` says what the gradient computes
+    again in place of keeping it (``models.nn.remat``).
     """
     specs = _state_specs(model, optimizer, mesh)
-    step = _make_step(model, scaling, optimizer, specs.params.weights, mice_at_once)
+    step = _make_step(model, scaling, optimizer, specs.params.weights, mice_at_once, rematerialise)
     return jax.jit(_shard(step, mesh, specs, BATCH_SPECS), donate_argnums=0)
 
 
@@ -114,6 +117,7 @@ def make_ensemble_step(
     mesh: Mesh,
     *,
     mice_at_once: int | None = None,
+    rematerialise: remat.Level = "none",
 ) -> EnsembleStep:
     """Compile one optimiser step of several models of equal shape in one program (``vmap``).
 
@@ -121,7 +125,7 @@ def make_ensemble_step(
     with one entry per model.
     """
     specs = _state_specs(model, optimizer, mesh)
-    step = _make_step(model, scaling, optimizer, specs.params.weights, mice_at_once)
+    step = _make_step(model, scaling, optimizer, specs.params.weights, mice_at_once, rematerialise)
 
     def ensemble_step(states, batches, neurons, statistics, keys, lr_scales):
         vmapped_step = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
@@ -145,6 +149,7 @@ def _make_step(
     optimizer: optax.GradientTransformation,
     specs: PyTree,  # of the weights
     mice_at_once: int | None,
+    rematerialise: remat.Level,
 ) -> TrainStep:
     """The step as a pure function of one device's shards."""
 
@@ -163,9 +168,10 @@ def _make_step(
         nothing = jnp.zeros(counts.shape)
         share = jax.grad(objective, has_aux=True)(nothing, state.params.weights)[0]
         data = batch, neurons, statistics, models.mouse_keys(key, len(counts)).T
-        sums, grads, stats = _sum_over_mice(
-            model, state.params, data, share, specs, at_once=mice_at_once
-        )
+        with remat.rematerialise(rematerialise, step=state.step):
+            sums, grads, stats = _sum_over_mice(
+                model, state.params, data, share, specs, at_once=mice_at_once
+            )
         (loss, penalty), penalty_grads = jax.value_and_grad(objective, argnums=1, has_aux=True)(
             sums, state.params.weights
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from sensorium_jax.errors import check_ranges
-from sensorium_jax.models.nn import activations, conv, hermite
+from sensorium_jax.models.nn import activations, conv, hermite, remat
 from sensorium_jax.models.nn.norm import BatchNorm
 from sensorium_jax.models.nn.penalties import Laplace
 from sensorium_jax.models.nn.recurrent import ConvGRU
@@ -123,17 +125,28 @@ class LayeredCore(Core):
         options = (behavior, self.behavior), (pupil_center, self.gaze)
         signals = [signal for signal, enabled in options if enabled]
         planes = jnp.concatenate(signals, -1) if signals else None  # [B T P]
-        function = activations.activation(self.nonlinearity, self.elu_shift)
+        is_lean = remat.includes("core") and not self.is_initializing()
+        keep = remat.checkpoint_method if is_lean else _as_is
         outputs = []
         for layer in range(self.layers):
-            x = self._convolve(x, planes if layer == 0 else None, layer)
-            x = self._normalise(x, layer, train=train)
-            if self.final_nonlinearity or layer < self.layers - 1:
-                x = function(x)
+            apply = functools.partial(LayeredCore._layer, layer=layer, train=train)
+            x = keep(apply)(self, x, planes if layer == 0 else None)
             outputs.append(x)
         if len(self.stack) > 1:
             x = jnp.concatenate([outputs[layer] for layer in self.stack], axis=-1)
-        return x if self.recurrence is None else self.recurrence(x)
+        return x if self.recurrence is None else keep(LayeredCore._recur)(self, x)
+
+    def _layer(self, x: Array, planes: Array | None, *, layer: int, train: bool) -> Array:
+        """f(norm(conv(x)))."""
+        x = self._convolve(x, planes, layer)
+        x = self._normalise(x, layer, train=train)
+        if self.final_nonlinearity or layer < self.layers - 1:
+            x = activations.activation(self.nonlinearity, self.elu_shift)(x)
+        return x
+
+    def _recur(self, x: Array) -> Array:
+        assert self.recurrence is not None
+        return self.recurrence(x)
 
     def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
         """A layer's convolution of maps [B T h w C] and constant planes [B T P]."""
@@ -228,6 +241,10 @@ class LayeredCore(Core):
             return y
         options = self._space_options(layer)
         return y + conv.conv2d_constant(planes, kernel[:, :, c:], x.shape[2:4], **options)
+
+
+def _as_is(function: Callable) -> Callable:
+    return function
 
 
 def inputs(x: Array, planes: Array | None) -> int:

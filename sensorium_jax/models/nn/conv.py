@@ -20,7 +20,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from sensorium_jax.models.nn import fourier
+from sensorium_jax.models.nn import fourier, remat
 from sensorium_jax.types import Array
 
 Padding = tuple[int, int]  # zeros above and below an image, and left and right of it
@@ -330,7 +330,7 @@ def fourier_convolver(kernel: Array, image_shape: tuple[int, int], *, padding: P
         y = fourier.inverse(y_f, size, out)
         return jnp.transpose(y, (2, 1, 0, 3)).astype(x.dtype)
 
-    return convolve
+    return functools.partial(remat.map_images, convolve)
 
 
 def _space_to_depth(
