@@ -95,7 +95,7 @@ def test_one_step_together_is_the_members_own():
 
 
 def test_groups_shrink_to_what_memory_holds(recordings, monkeypatch, tmp_path):
-    monkeypatch.setattr(programs, "free_bytes", lambda: 0)
+    monkeypatch.setattr(programs, "fits", lambda program: False)
     sizes = []
     advance = programs.Programs.advance
 

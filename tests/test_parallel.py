@@ -13,6 +13,8 @@ from sensorium_jax import models as model
 from sensorium_jax import parallel
 from sensorium_jax.errors import UserError
 from sensorium_jax.models import cores, losses, modulators, readouts
+from sensorium_jax.models.nn import remat
+from sensorium_jax.models.nn.recurrent import ConvGRU
 from sensorium_jax.types import TrainState
 
 pytestmark = pytest.mark.slow
@@ -43,10 +45,11 @@ def run_steps(
     m=small.MODEL,
     neurons=1,
     optimizer=OPTIMIZER,
+    plan=None,
 ):
     """State after some steps, their metrics, and the step with what it was last called with."""
     mesh = parallel.make_mesh(devices, neuron_devices=neurons)
-    step = parallel.make_train_step(m, losses.Scaling(scaling), optimizer, mesh)
+    step = parallel.make_train_step(m, losses.Scaling(scaling), optimizer, mesh, **(plan or {}))
     inputs = parallel.replicate(
         (small.neurons(), small.statistics(), jax.random.key(1), jnp.float32(1)), mesh
     )
@@ -213,6 +216,43 @@ def test_prediction_takes_the_memory_of_one_mouse(monkeypatch):
 
 def test_one_compilation_serves_all_batches():
     assert run_steps(2, steps=3)[2]._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+    ("m", "scaling"), [(small.MODEL, "mean"), (PLAIN, "reference")], ids=["recurrent", "plain"]
+)
+def test_mice_in_turn_and_computed_again_are_mice_at_once(m, scaling, monkeypatch):
+    """Loss, gradients, running statistics and the numbers of every mouse."""
+    monkeypatch.setattr(remat, "IMAGES", 4)
+    monkeypatch.setattr(small, "NEURONS", (5, 8))
+    options = {"steps": 1, "scaling": scaling, "m": m, "optimizer": KEEPS_GRADIENT}
+    expected, (metrics,), *_ = run_steps(1, **options)
+    cases = [(1, 1, level) for level in remat.LEVELS] + [(8, 2, "none"), (2, 1, "all")]
+    for devices, neurons, level in cases:
+        plan = {"mice_at_once": 1, "rematerialise": level}
+        state, (found,), step, _ = run_steps(devices, neurons=neurons, plan=plan, **options)
+        assert step._cache_size() == 1
+        drawn = m is small.MODEL and devices > 1  # each device draws positions for itself
+        names = [n for n in metrics if not (drawn and "grad_norm" in n)]
+        assert [found[n] for n in names] == pytest.approx([metrics[n] for n in names], rel=1e-5)
+        for a, b in zip(comparable(expected), comparable(state), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
+
+
+def test_computing_again_takes_less_memory():
+    """Also on a CPU, whose compiler removes the barriers of ``jax.checkpoint``."""
+    core = cores.Stacked2D(channels=4, layers=4, kernel=(5, 3), recurrence=ConvGRU(kernel=3))
+    m = dataclasses.replace(PLAIN, core=core)
+    needed = []
+    for plan in ({}, {"mice_at_once": 1}, {"mice_at_once": 1, "rematerialise": "all"}):
+        mesh = parallel.make_mesh(1)
+        step = parallel.make_train_step(m, losses.Scaling(), OPTIMIZER, mesh, **plan)
+        rest = (small.neurons(), small.statistics(), jax.random.key(1), jnp.float32(1))
+        batch = parallel.shard_batch(small.batch(trials=8, frames=40), mesh)
+        inputs = start(mesh, m), batch, *parallel.replicate(rest, mesh)
+        needed.append(step.lower(*inputs).compile().memory_analysis().temp_size_in_bytes)
+    at_once, in_turn, again = needed
+    assert in_turn < 0.7 * at_once and again < 0.7 * in_turn
 
 
 def test_padded_neurons_change_nothing():

@@ -117,7 +117,8 @@ def test_a_resumed_run_that_decays_compiles_once(recordings, tmp_path, monkeypat
     train_in(recordings, tmp_path / "run", plan, devices=2)
     rates = [r["lr_scale"] for r in metrics_of(tmp_path / "run") if "oracle" in r]
     assert rates[1:3] == [1.0, 0.3] and len(rates) == 5  # two steps on, decay, two more
-    assert [program._cache_size() for program in programs] == [1, 1]
+    # The step is compiled before its first call, and then takes arrays of that placement only.
+    assert [program._cache_size() for program in programs] == [1, 0]
 
 
 def test_divergence_is_an_error_of_one_line(recordings, tmp_path):

@@ -51,6 +51,35 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
+class Training:
+    """How a training step is computed: its memory and time, not what is learnt.
+
+    Results differ by float32 rounding; a run may be resumed with other values.
+
+    Attributes:
+        mice_at_once: mice that are computed side by side, one such group after the other, in the
+            memory of one group; rounded down to a number that divides the mice. None: as many as
+            keep a device busy (``training.plan``), one at the published size.
+        rematerialise: what a gradient computes again in place of keeping it in memory: "none",
+            layers of the "core", or "all"; "auto" takes the first of these that fits.
+
+    Examples:
+        >>> Training().rematerialise
+        'auto'
+    """
+
+    mice_at_once: int | None = None
+    rematerialise: Literal["auto", "none", "core", "all"] = "auto"
+
+    def __post_init__(self):
+        check_ranges(self, {"mice_at_once": (1, 1_000_000)})
+        if self.rematerialise not in ("auto", "none", "core", "all"):
+            raise ValueError(
+                f"expected rematerialise auto, none, core or all, got {self.rematerialise!r}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """All options that determine the outcome of a run, except the recording.
 
@@ -69,6 +98,7 @@ class Experiment:
             of its share. Trials are split over all devices in any case.
         members: number of models in an ensemble, with different seeds, whose predictions are
             averaged; 1 trains a single model.
+        training: how a step is computed, in memory and time.
         units: "raw" or "official": of the oracle score that lowers the learning rate, stops the
             training and chooses the weights (``scores.units``).
 
@@ -95,6 +125,7 @@ class Experiment:
     neuron_devices: int = 1
     members: int = 1
     units: Literal["raw", "official"] = "raw"
+    training: Training = Training()
 
     def __post_init__(self):
         check_ranges(self, _RANGES)

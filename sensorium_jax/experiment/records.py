@@ -8,7 +8,7 @@ from typing import Any
 
 from sensorium_jax.errors import UserError
 from sensorium_jax.experiment import optim
-from sensorium_jax.experiment.experiment import Data, Experiment
+from sensorium_jax.experiment.experiment import Data, Experiment, Training
 from sensorium_jax.experiment.fields import fits, settable_fields
 from sensorium_jax.models import Model, cores, losses, modulators, readouts, shifters
 
@@ -94,7 +94,9 @@ def classes() -> dict[str, type]:
         for kind in module.__all__
         if dataclasses.is_dataclass(getattr(module, kind))
     }
-    return {"Experiment": Experiment, "Model": Model, "experiment.Data": Data} | public | _REGISTRY
+    own = {"Experiment": Experiment, "Model": Model}
+    own |= {f"experiment.{kind.__name__}": kind for kind in (Data, Training)}
+    return own | public | _REGISTRY
 
 
 def register(kind: type) -> type:

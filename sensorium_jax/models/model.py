@@ -280,7 +280,12 @@ def compute_features(
             mutable=mutable,
         )
 
-    return jax.vmap(core)(video, behavior, pupil_center, keys, carry)
+    inputs = video, behavior, pupil_center, keys, carry
+    if len(video) > 1:
+        return jax.vmap(core)(*inputs)
+    # An axis of one mouse in the midst of others would cost XLA copies of the maps.
+    features, updated = core(*jax.tree.map(lambda x: x[0], inputs))
+    return jax.tree.map(lambda x: x[None], (features, updated))
 
 
 def compute_rate(

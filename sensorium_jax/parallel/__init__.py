@@ -20,7 +20,12 @@ from sensorium_jax.parallel.mesh import (
 )
 from sensorium_jax.parallel.predict_step import make_ensemble_predict_step, make_predict_step
 from sensorium_jax.parallel.processes import any_process, fetch, first_process_first
-from sensorium_jax.parallel.train_step import make_ensemble_step, make_train_step, place_state
+from sensorium_jax.parallel.train_step import (
+    group_size,
+    make_ensemble_step,
+    make_train_step,
+    place_state,
+)
 
 __all__ = [
     "any_process",
@@ -28,6 +33,7 @@ __all__ = [
     "devices_for",
     "fetch",
     "first_process_first",
+    "group_size",
     "make_ensemble_predict_step",
     "make_ensemble_step",
     "make_mesh",

@@ -240,27 +240,29 @@ def _sum_over_mice(
     weights = jax.tree.map(_mark_varying, params.weights, specs)
     core, own = weights["core"], {k: v for k, v in weights.items() if k != "core"}
 
+    size = group_size(len(share), at_once)
+
     def group_sums(core, own, batch, neurons, statistics, key, share):
         group = Params({"core": core, **own}, params.stats)
         sums, stats = _poisson_sums(model, group, batch, neurons, statistics, key=key.T)
         return jnp.sum(share * sums), (sums, stats)
 
-    def add_group(core_grads, group):
+    def add_group(core_grads, first):
+        group = jax.tree.map(
+            lambda x: jax.lax.dynamic_slice_in_dim(x, first, size), (own, *data, share)
+        )
         (_, (sums, stats)), (core_grad, own_grad) = jax.value_and_grad(
             group_sums, argnums=(0, 1), has_aux=True
         )(core, *group)
         return jax.tree.map(jnp.add, core_grads, core_grad), (sums, own_grad, stats)
 
-    mice = len(share)
-    size = group_size(mice, at_once)
-    groups = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (own, *data, share))
     zeros = jax.tree.map(jnp.zeros_like, core)
-    if size == mice:
-        core_grads, results = add_group(zeros, jax.tree.map(lambda x: x[0], groups))
-        sums, own_grads, stats = results
+    if size == len(share):
+        core_grads, (sums, own_grads, stats) = add_group(zeros, 0)
     else:
-        core_grads, (sums, own_grads, stats) = jax.lax.scan(add_group, zeros, groups)
-        sums, own_grads = jax.tree.map(lambda x: x.reshape(mice, *x.shape[2:]), (sums, own_grads))
+        firsts = jnp.arange(0, len(share), size)
+        core_grads, (sums, own_grads, stats) = jax.lax.scan(add_group, zeros, firsts)
+        sums, own_grads = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (sums, own_grads))
         stats = jax.tree.map(lambda x: x.mean(0), stats)
     grads = {"core": core_grads, **own_grads}
     return jax.lax.psum(sums, AXES), jax.tree.map(_sum_varying, grads, specs), stats

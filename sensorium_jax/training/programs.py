@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 
 from sensorium_jax import parallel
@@ -15,9 +13,9 @@ from sensorium_jax.experiment import Experiment
 from sensorium_jax.models.check import check_model
 from sensorium_jax.runs.predictions import make_predictions, place_recordings
 from sensorium_jax.scores.evaluate import make_score
+from sensorium_jax.training.plan import Plan, first_that_fits, fits, plans
 from sensorium_jax.types import Array, Batch, TrainState
 
-MEMORY_SHARE = 0.8  # largest share of the free memory that one program may use
 Metrics = dict[str, Array]  # of one step of one member; see ``parallel.make_train_step``
 
 
@@ -41,9 +39,11 @@ class Programs:
         )
         self.score = make_score(predictions, recordings)
         self._data = place_recordings(recordings, e.data.statistics, mesh)
-        parts = e.model, e.scaling, self.optimizer, mesh
-        self._step = parallel.make_train_step(*parts)
-        self._ensemble_step = parallel.make_ensemble_step(*parts)
+        self._parts = e.model, e.scaling, self.optimizer, mesh
+        mice = len(recordings.session_names)
+        self._plans = list(plans(e, mice=mice, devices=mesh.size))
+        self.plan: Plan | None = None  # of the step of one member, once it is compiled
+        self._ensemble_step = parallel.make_ensemble_step(*self._parts, **self._plans[0]._asdict())
         self._compiled: dict[int, Callable] = {}  # by number of members
 
     def advance(
@@ -59,10 +59,28 @@ class Programs:
         """
         if len(states) == 1:
             inputs = states[0], batches[0], *self._data, keys[0], lr_scales[0]
-            state, metrics = self._step(*inputs)
+            state, metrics = self._step(inputs)(*inputs)
             return (state,), (metrics,)
         inputs = self._inputs(states, batches, keys, lr_scales)
         return self._compiled[len(states)](*inputs)
+
+    def _step(self, inputs: tuple) -> Callable:
+        """The step of one member, compiled at the first call by the first plan that fits.
+
+        Raises:
+            UserError: none fits into the free memory.
+        """
+        if self.plan is None:
+
+            def compile_step(plan: Plan) -> Any:
+                step = parallel.make_train_step(*self._parts, **plan._asdict())
+                return step.lower(*inputs).compile()
+
+            data = self.experiment.data
+            advice = f"lower data.trials (here {data.trials}) or data.frames (here {data.frames})"
+            self.plan, program = first_that_fits(self._plans, compile_step, advice=advice)
+            self._compiled[1] = program
+        return self._compiled[1]
 
     def largest_group(
         self,
@@ -76,7 +94,7 @@ class Programs:
         while size > 1 and size not in self._compiled:
             inputs = self._inputs(*(x[:size] for x in (states, batches, keys, lr_scales)))
             program = self._ensemble_step.lower(*inputs).compile()
-            if needed_bytes(program) <= MEMORY_SHARE * free_bytes():
+            if fits(program):
                 self._compiled[size] = program
             else:
                 size = -(-size // 2)
@@ -85,17 +103,3 @@ class Programs:
     def _inputs(self, states, batches, keys, lr_scales) -> tuple:
         """Arguments of the program that advances several members."""
         return tuple(states), tuple(batches), *self._data, tuple(keys), tuple(lr_scales)
-
-
-def needed_bytes(program: Any) -> int:
-    """Memory that a compiled program needs in addition to its donated inputs."""
-    memory = program.memory_analysis()
-    return memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-
-
-def free_bytes() -> int:
-    """Free memory of the first device."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats:
-        return stats["bytes_limit"] - stats["bytes_in_use"]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -134,7 +134,7 @@ class LayeredCore(Core):
             outputs.append(x)
         if len(self.stack) > 1:
             x = jnp.concatenate([outputs[layer] for layer in self.stack], axis=-1)
-        return x if self.recurrence is None else keep(LayeredCore._recur)(self, x)
+        return x if self.recurrence is None else self.recurrence(x)
 
     def _layer(self, x: Array, planes: Array | None, *, layer: int, train: bool) -> Array:
         """f(norm(conv(x)))."""
@@ -143,10 +143,6 @@ class LayeredCore(Core):
         if self.final_nonlinearity or layer < self.layers - 1:
             x = activations.activation(self.nonlinearity, self.elu_shift)(x)
         return x
-
-    def _recur(self, x: Array) -> Array:
-        assert self.recurrence is not None
-        return self.recurrence(x)
 
     def _convolve(self, x: Array, planes: Array | None, layer: int) -> Array:
         """A layer's convolution of maps [B T h w C] and constant planes [B T P]."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from sensorium_jax.errors import check_ranges
-from sensorium_jax.models.nn import conv
+from sensorium_jax.models.nn import conv, remat
 from sensorium_jax.types import Array
 
 MEMORY_FRAMES = 15  # half a second: the memory of responses in primary visual cortex
@@ -109,8 +109,42 @@ def _run(
     padding: conv.Padding,
 ) -> Array:
     """States [T B h w R] of all frames."""
+    weights = *(w.astype(x.dtype) for w in (w_input, w_gates, w_candidate)), bias
+    run = functools.partial(_run_piece, convolver=convolver, padding=padding)
+    if initial is None:
+        first = jax.eval_shape(lambda *args: run(*args, None), x[:1], *weights)
+        initial = jnp.zeros_like(x, shape=first.shape[1:], dtype=jnp.float32)
+    frames = max(remat.IMAGES // x.shape[1], 1)
+    if not remat.includes("core") or len(x) <= frames:
+        return run(x, *weights, initial)
+    # Piece by piece: the gradient keeps the state between pieces, and computes a piece again.
+    whole = len(x) // frames * frames
+
+    def piece(state: Array, x: Array) -> tuple[Array, Array]:
+        states = jax.checkpoint(run)(x, *weights, state)
+        return states[-1], states
+
+    pieces = x[:whole].reshape(-1, frames, *x.shape[1:])
+    last, states = jax.lax.scan(piece, initial, pieces)
+    states = states.reshape(whole, *states.shape[2:])
+    if whole == len(x):
+        return states
+    return jnp.concatenate([states, run(x[whole:], *weights, last)])
+
+
+def _run_piece(
+    x: Array,  # [T B h w C]
+    w_input: Array,
+    w_gates: Array,
+    w_candidate: Array,
+    bias: Array,
+    initial: Array | None,  # [B h w R]; None is zero
+    *,
+    convolver: Callable,
+    padding: conv.Padding,
+) -> Array:
+    """States [T B h w R] of successive frames."""
     images = x.reshape(-1, *x.shape[2:])
-    w_input, w_gates, w_candidate = (w.astype(x.dtype) for w in (w_input, w_gates, w_candidate))
     drive = convolver(w_input, x.shape[2:4], padding=padding)(images)
     drive = (drive.astype(jnp.float32) + bias).astype(x.dtype)  # the bias's gradient is float32 too
     drive = drive.reshape(*x.shape[:2], *drive.shape[1:])  # [T B h w 3R]
