@@ -104,7 +104,7 @@ def test_a_resumed_run_that_decays_compiles_once(recordings, tmp_path, monkeypat
     programs = []
 
     def keep(make):
-        return lambda *args: programs.append(make(*args)) or programs[-1]
+        return lambda *args, **plan: programs.append(make(*args, **plan)) or programs[-1]
 
     for name in ("make_train_step", "make_predict_step"):
         monkeypatch.setattr(parallel, name, keep(getattr(parallel, name)))

@@ -13,6 +13,7 @@ from sensorium_jax.errors import DONE, USER_ERROR, hint
 
 COMMANDS = {
     "train": "train a model and score it on every tier",
+    "plan": "memory, time and disk of a training, before it runs",
     "evaluate": "score runs, weights or an ensemble on any tier",
     "predict": "predict responses to a film, from mp4 or npy to npz",
     "report": "score a run again and write its page",
@@ -28,7 +29,15 @@ COMMANDS = {
     "stimuli": "draw the out-of-domain stimuli",
     "import-torch": "convert weights of the PyTorch starter kit",
 }
-COMPUTES = "train", "evaluate", "predict", "report", "ask", "submit"  # in large pages of memory
+COMPUTES = (
+    "train",
+    "plan",
+    "evaluate",
+    "predict",
+    "report",
+    "ask",
+    "submit",
+)  # in large pages of memory
 
 _HELP = """usage: sensorium-jax [--help] [--version] SUBCOMMAND ...
 

@@ -18,7 +18,7 @@ import jax
 
 from sensorium_jax import parallel
 from sensorium_jax.errors import UserError
-from sensorium_jax.experiment import Experiment
+from sensorium_jax.experiment import Data, Experiment
 from sensorium_jax.models.check import features_shape
 from sensorium_jax.models.nn.remat import LEVELS, Level
 
@@ -33,10 +33,13 @@ class Plan(NamedTuple):
     rematerialise: Level
 
     def __str__(self) -> str:
-        again = {"none": "nothing", "core": "the core", "all": "core and readout"}
+        recomputed = {
+            "none": "",
+            "core": ", core recomputed",
+            "all": ", core and readout recomputed",
+        }
         mice = "mouse" if self.mice_at_once == 1 else "mice"
-        what = again[self.rematerialise]
-        return f"{self.mice_at_once} {mice} at once, {what} computed again for gradients"
+        return f"{self.mice_at_once} {mice} at once{recomputed[self.rematerialise]}"
 
 
 def plans(experiment: Experiment, *, mice: int, devices: int) -> Iterator[Plan]:
@@ -59,27 +62,43 @@ def _default_group(experiment: Experiment, *, mice: int, devices: int) -> int:
 
 
 def first_that_fits(
-    candidates: Sequence[Plan], compile_step: Callable[[Plan], Any], *, advice: str
+    candidates: Sequence[Plan], compile_step: Callable[[Plan], Any], data: Data
 ) -> tuple[Plan, Any]:
     """The first plan whose program fits into the free memory, and the program.
 
     Args:
         candidates: from the fastest to the leanest.
         compile_step: compiles the step of a plan.
-        advice: what to change if none fits.
+        data: the batches, which the error says how to change.
 
     Raises:
         UserError: none fits.
     """
-    needed = math.inf
+    needed = 0
     for plan in candidates:
         program = compile_step(plan)
         if fits(program):
             return plan, program
         needed = needed_bytes(program)
-    raise UserError(
-        f"expected {needed / MEMORY_SHARE / 2**30:.1f} GiB of free memory for a training step "
-        f"({candidates[-1]}), found {free_bytes() / 2**30:.1f}; {advice}"
+    raise UserError(does_not_fit(data, needed, free_bytes()))
+
+
+def does_not_fit(data: Data, needed: int, free: int) -> str:
+    """One line on a step that needs more memory than there is, with the nearest that does not.
+
+    Examples:
+        >>> from sensorium_jax.experiment import Data
+        >>> print(does_not_fit(Data(frames=80, trials=8), needed=24 * 2**30, free=10 * 2**30))
+        expected at most 8.0 GiB for a training step, 80 % of the free memory, found 24.0; ...
+    """
+    most = MEMORY_SHARE * free
+    trials = int(data.trials * most / needed)  # memory grows with the trials
+    frames = int(data.frames * most / needed)
+    nearest = f"about data.trials={trials}" if trials else f"about data.frames={frames}"
+    return (
+        f"expected at most {most / 2**30:.1f} GiB for a training step, {100 * MEMORY_SHARE:.0f} % "
+        f"of the free memory, found {needed / 2**30:.1f}; {nearest} fits (here {data.trials} trials of "
+        f"{data.frames} frames), or use more devices"
     )
 
 

@@ -77,8 +77,7 @@ class Programs:
                 return step.lower(*inputs).compile()
 
             data = self.experiment.data
-            advice = f"lower data.trials (here {data.trials}) or data.frames (here {data.frames})"
-            self.plan, program = first_that_fits(self._plans, compile_step, advice=advice)
+            self.plan, program = first_that_fits(self._plans, compile_step, data)
             self._compiled[1] = program
         return self._compiled[1]
 
