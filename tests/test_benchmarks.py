@@ -1,7 +1,7 @@
 """Every benchmark runs at its tiniest size, and leaves figures that say where they come from.
 
 Not here, because they take longer: the default job, recordings, waiting, submission, ensemble,
-simulated_mice.
+simulated_mice, faults, steady.
 """
 
 import dataclasses
@@ -108,6 +108,16 @@ def test_prediction(run):
     found = run(prediction, *words, "--frames", 5)
     assert [one["mice"] for one in found["programs"]] == [1, 2]
     assert all(one["temporary"] > 0 for one in found["programs"])
+
+
+def test_memory(run, small_demo):
+    import memory
+
+    words = "--configs=gru_baseline", "--size=demo", "--mice=2", "--trials=1", "--neurons=5"
+    rows = run(memory, *words, "--frames=4", "--rounds=1")["rows"]
+    assert [row["setting"] for row in rows] == list(memory.SETTINGS)
+    assert all(row["temporary_gib"] > 0 and row["step_s"] > 0 for row in rows)
+    assert rows[0]["temporary_gib"] > rows[2]["temporary_gib"]
 
 
 def test_sharding_sends_what_theory_says(run, small_demo, monkeypatch):

@@ -67,7 +67,7 @@ def test_training_that_cannot_fit_is_refused_before_its_first_step(
     monkeypatch.setattr(plan, "free_bytes", lambda: 2**20)
     words = "expected at most 0.0 GiB for a training step, 80 % of the free memory, found .*fits"
     with pytest.raises(UserError, match=words):
-        train_in(recordings, tmp_path / "run")
+        train_in(recordings, tmp_path / "run", replace(training=Training(1, "none")))
     assert not (tmp_path / "run/checkpoints/last/3").exists()
 
 

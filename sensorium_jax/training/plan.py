@@ -97,8 +97,8 @@ def does_not_fit(data: Data, needed: int, free: int) -> str:
     nearest = f"about data.trials={trials}" if trials else f"about data.frames={frames}"
     return (
         f"expected at most {most / 2**30:.1f} GiB for a training step, {100 * MEMORY_SHARE:.0f} % "
-        f"of the free memory, found {needed / 2**30:.1f}; {nearest} fits (here {data.trials} trials of "
-        f"{data.frames} frames), or use more devices"
+        f"of the free memory, found {needed / 2**30:.1f}; {nearest} fits (here {data.trials} "
+        f"trials of {data.frames} frames), or use more devices"
     )
 
 
