@@ -87,7 +87,7 @@ def test_forecasts_are_what_training_compiles(recordings, tmp_path, monkeypatch)
     found = forecast(experiment, [5, 7], devices=1, frames=frames, steps=1)
     ((taken, program),) = compiled
     assert found.chosen == taken and found.plans == {taken: plan.needed_bytes(program)}
-    assert found.step_s > 0 and found.epoch_s == found.step_s
+    assert found.step_s > 0
     run_bytes = sum(p.stat().st_size for p in (tmp_path / "run/checkpoints").rglob("*/d/*"))
     assert 0 < found.parts["weights"] < found.disk and run_bytes > 0
 

@@ -50,7 +50,8 @@ def run(flags) -> int:
     title = f"{flags.config}: {len(neurons)} mice, {max(neurons):,} neurons at most"
     show(_table(found, f"{title}; {found.devices} x {kind}"), console)
     if found.step_s is not None:
-        console.print(f"{found.step_s:.2f} s a step, {found.epoch_s / 60:.1f} min an epoch")
+        minutes = found.step_s * experiment.epoch_steps / 60
+        console.print(f"{found.step_s:.2f} s a step, {minutes:.1f} min an epoch without scoring")
     if found.chosen is None:
         raise UserError(does_not_fit(experiment.data, min(found.plans.values()), found.free))
     console.print(f"Training will take {found.chosen}.")
@@ -62,9 +63,10 @@ def _mice(flags) -> tuple[list[int], int]:
     from sensorium_jax.data.recordings import load_recordings
     from sensorium_jax.prepare import release
 
-    if not flags.data:
+    store = store_path(flags)
+    if store is None:
         return [mouse.neurons for mouse in release.mice().values()], 300
-    sessions = load_recordings(store_path(flags), tiers=flags.tiers).sessions
+    sessions = load_recordings(store, tiers=flags.tiers).sessions
     return [s.neurons for s in sessions], max(int(s.trials.frames.max()) for s in sessions)
 
 

@@ -99,7 +99,9 @@ def train_batch(
     rows = [recordings.rows(i, tier) for i in range(len(recordings.sessions))]
     options = {"frames": frames, "trials": trials, "seed": seed}
     batches = _batches(recordings, rows, **options, part=0, parts=1)
-    order = [_shuffled(r, seed=seed + i).batch(trials)[index] for i, r in enumerate(rows)]
+    order = [
+        np.asarray(_shuffled(r, seed=seed + i).batch(trials)[index]) for i, r in enumerate(rows)
+    ]
     return _stack(batches[index]), np.stack(order)
 
 

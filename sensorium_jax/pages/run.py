@@ -6,7 +6,7 @@ import html
 import platform
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -188,7 +188,7 @@ def _card(trained: Ensemble, logs: list[Path]) -> Iterator[str]:
     yield page.table(("", ""), rows)
 
 
-def _left_out(trials: dict[str, list[int]]) -> Iterator[str]:
+def _left_out(trials: Mapping[str, Sequence[int]]) -> Iterator[str]:
     for session, numbers in trials.items():
         yield f"{protocol.short_name(session)}: {', '.join(map(str, numbers))}"
 

@@ -29,7 +29,6 @@ class Forecast(NamedTuple):
         disk: checkpoints of the run, on the disk.
         chosen: the first plan that fits; None if none does.
         step_s: seconds of a step, or None.
-        epoch_s: seconds of an epoch's steps, without its scoring, or None.
     """
 
     parts: dict[str, int]
@@ -40,7 +39,6 @@ class Forecast(NamedTuple):
     disk: int
     chosen: Plan | None
     step_s: float | None
-    epoch_s: float | None
 
 
 def forecast(
@@ -86,7 +84,6 @@ def forecast(
         KEPT * (_bytes(state) + _bytes(state.params)),
         chosen,
         step_s,
-        step_s and step_s * experiment.epoch_steps,
     )
 
 
@@ -137,9 +134,10 @@ def _data(
         array(*clip, dtype=np.bool_),
     )
     people = Neurons(array(neurons, 3), array(neurons), array(neurons, dtype=np.bool_))
-    pairs = (Moments(array(moments, *s), array(moments, *s)) for s in (image, (2,), (2,)))
-    response = Moments(array(moments, neurons), array(moments, neurons))
-    return batch, people, Statistics(*pairs, response, array())
+    video, behavior, pupil, response = (
+        Moments(array(moments, *s), array(moments, *s)) for s in (image, (2,), (2,), (neurons,))
+    )
+    return batch, people, Statistics(video, behavior, pupil, response, array())
 
 
 def _evaluation_bytes(

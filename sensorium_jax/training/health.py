@@ -65,7 +65,7 @@ def find_fault(
     mice = np.flatnonzero(wrong if wrong.any() else ~wrong)
     _, rows = _batch(experiment, recordings, step)
     trials = {}
-    for s in mice:
+    for s in mice.tolist():
         trials[recordings.session_names[s]] = recordings.trials(s).number[rows[s]].tolist()
     loss, grad_norm = (float(metrics[name]) for name in ("loss", "grad_norm"))
     return Fault(step, loss, grad_norm, tuple(mice.tolist()), trials)
@@ -106,7 +106,8 @@ def write_bundle(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir(parents=True)
-    np.savez_compressed(partial / ARRAYS, **flatten(arrays))
+    packed: dict[str, Any] = flatten(arrays)
+    np.savez_compressed(partial / ARRAYS, **packed)
     names = [recordings.session_names[s] for s in mice]
     record = {"experiment": to_record(experiment), "sessions": names, **fault._asdict()}
     write_json(partial / RECORD, record, sealed=True)
@@ -161,8 +162,9 @@ def reproduce(folder: str | Path) -> dict[str, Any]:
 def _batch(experiment: Experiment, recordings: Recordings, step: int) -> tuple[Batch, np.ndarray]:
     """The batch of a step, counted from 1, and the rows [S B] of its trials."""
     data = experiment.data
-    options = {"frames": data.frames, "trials": data.trials, "seed": experiment.seed}
-    return pipeline.train_batch(recordings, step - 1, **options)
+    return pipeline.train_batch(
+        recordings, step - 1, frames=data.frames, trials=data.trials, seed=experiment.seed
+    )
 
 
 def _fields(statistics: Statistics):

@@ -145,7 +145,7 @@ def _run_epoch(
         epoch_end = step % programs.experiment.epoch_steps == 0
         log = epoch_end or step % LOG_EVERY_STEPS == 0 or step == 1
         ends = zip(group, metrics, upcoming, strict=True)
-        losses = [member.end_step(*end, log=log) for member, *end in ends]
+        losses = [member.end_step(values, batch, log=log) for member, values, batch in ends]
         if log:
             bar.show(loss=sum(losses) / len(losses))
         # Processes must agree to stop. Since that takes time, they communicate at some steps only.

@@ -48,7 +48,8 @@ def plans(experiment: Experiment, *, mice: int, devices: int) -> Iterator[Plan]:
     size = chosen.mice_at_once or _default_group(experiment, mice=mice, devices=devices)
     size = parallel.group_size(mice, size)
     sizes = [size] if chosen.mice_at_once or size == 1 else [size, 1]
-    levels = LEVELS if chosen.rematerialise == "auto" else [chosen.rematerialise]
+    level = chosen.rematerialise
+    levels: Sequence[Level] = LEVELS if level == "auto" else [level]
     yield from (Plan(size, levels[0]) for size in sizes)
     yield from (Plan(sizes[-1], level) for level in levels[1:])
 

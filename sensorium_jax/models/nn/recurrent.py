@@ -109,10 +109,11 @@ def _run(
     padding: conv.Padding,
 ) -> Array:
     """States [T B h w R] of all frames."""
-    weights = *(w.astype(x.dtype) for w in (w_input, w_gates, w_candidate)), bias
+    w_input, w_gates, w_candidate = (w.astype(x.dtype) for w in (w_input, w_gates, w_candidate))
+    weights = w_input, w_gates, w_candidate, bias
     run = functools.partial(_run_piece, convolver=convolver, padding=padding)
     if initial is None:
-        first = jax.eval_shape(lambda *args: run(*args, None), x[:1], *weights)
+        first = jax.eval_shape(lambda x: run(x, *weights, None), x[:1])
         initial = jnp.zeros_like(x, shape=first.shape[1:], dtype=jnp.float32)
     frames = max(remat.IMAGES // x.shape[1], 1)
     if not remat.includes("core") or len(x) <= frames:

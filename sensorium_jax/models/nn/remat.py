@@ -24,7 +24,7 @@ from flax.core import lift
 from sensorium_jax.types import Array, PyTree
 
 Level = Literal["none", "core", "all"]
-LEVELS = "none", "core", "all"  # each includes the one before
+LEVELS: tuple[Level, ...] = "none", "core", "all"  # each includes the one before
 IMAGES = 64  # that are transformed at a time
 
 
