@@ -7,6 +7,7 @@ The compiled step of a config at published size, by XLA's memory analysis, witho
 
     all_at_once   all mice side by side, nothing computed again for gradients
     default       as training starts, where that fits (``training.plan``)
+    in_turn       one mouse at a time, nothing computed again
     leanest       one mouse at a time, core and readout computed again
 
 With --rounds N every step whose arrays fit into the free memory also runs N times on random
@@ -42,7 +43,7 @@ from sensorium_jax.pages import page
 from sensorium_jax.training.plan import Plan, fits, plans
 from sensorium_jax.types import TrainState
 
-SETTINGS = ("all_at_once", "default", "leanest")
+SETTINGS = ("all_at_once", "default", "in_turn", "leanest")
 SIZES = {"mice": 10, "trials": 8, "frames": 80, "neurons": 8285}
 Inputs = tuple[Any, ...]
 
@@ -72,7 +73,8 @@ def main() -> None:
 def settings(experiment: Experiment, mice: int) -> dict[str, Plan]:
     """The plan of every setting."""
     default, *_, leanest = plans(experiment, mice=mice, devices=1)
-    return {"all_at_once": Plan(mice, "none"), "default": default, "leanest": leanest}
+    plan_of = Plan(mice, "none"), default, Plan(1, "none"), leanest
+    return dict(zip(SETTINGS, plan_of, strict=True))
 
 
 def measure(
@@ -155,8 +157,8 @@ def draw(found: dict):
     names = list(dict.fromkeys(row["model"] for row in found["rows"]))
     for i, setting in enumerate(SETTINGS):
         values = [r["temporary_gib"] for r in found["rows"] if r["setting"] == setting]
-        places = np.arange(len(names)) + 0.25 * (i - 1)
-        axes.bar(places, values, width=0.25, label=setting.replace("_", " "))
+        places = np.arange(len(names)) + 0.2 * (i - 1.5)
+        axes.bar(places, values, width=0.2, label=setting.replace("_", " "))
     axes.set(yscale="log", ylabel="temporary arrays (GiB)")
     axes.set_xticks(range(len(names)), names)
     axes.legend(frameon=False)

@@ -117,7 +117,8 @@ def test_memory(run, small_demo):
     rows = run(memory, *words, "--frames=4", "--rounds=1")["rows"]
     assert [row["setting"] for row in rows] == list(memory.SETTINGS)
     assert all(row["temporary_gib"] > 0 and row["step_s"] > 0 for row in rows)
-    assert rows[0]["temporary_gib"] > rows[2]["temporary_gib"]
+    at_once, *_, leanest = (row["temporary_gib"] for row in rows)
+    assert leanest < at_once
 
 
 def test_sharding_sends_what_theory_says(run, small_demo, monkeypatch):

@@ -90,7 +90,7 @@ class Member:
         self.state, loop = self.checkpoints.restore_last(self.state)
         self.step, self.done = loop["step"], loop["done"]
         self.plateau = PlateauState.from_record(loop["plateau"])
-        self.position = loop["position"]
+        self.position, self.skipped = loop["position"], loop.get("skipped", 0)
         self.batches.set_state(self.position)
         self.log.forget_after(self.step)
         progress = f"step {self.step} of {self.programs.total_steps}"
@@ -104,6 +104,7 @@ class Member:
             "done": self.done,
             "plateau": self.plateau._asdict(),
             "position": self.position,
+            "skipped": self.skipped,
         }
         self.checkpoints.save_last(self.state, loop, step=self.step)
 
