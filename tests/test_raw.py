@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from small import edit_json
 
 from sensorium_jax import protocol, simulate
 from sensorium_jax.cli import prepare
@@ -606,7 +607,7 @@ def test_program_refuses_what_is_no_recording(name, sessions, words, raw, tmp_pa
 
 def change_version(folder):
     path = folder / store_format.STORE_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
+    edit_json(path, lambda record: record | {"version": 99})
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def _check_digest(folder: Path, config: dict[str, Any]) -> None:
     path = folder / ARRAYS
     if ARRAYS in digests and not (path.is_file() and file_digest(path) == digests[ARRAYS]):
         raise UserError(
-            f"expected {path} as it was written, found it changed or missing; export them again"
+            f"expected {path} as it was written, which is damaged or missing; export them again"
         )
 
 

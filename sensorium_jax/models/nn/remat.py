@@ -71,8 +71,8 @@ def checkpoint(function: Callable, *, argnums: tuple[int, ...] | None = None) ->
 
     Examples:
         >>> with rematerialise("core", step=jnp.int32(0)):
-        ...     float(jax.grad(checkpoint(lambda x: jnp.sin(x) ** 2))(0.5)) == float(jnp.sin(1.0))
-        True
+        ...     round(float(jax.grad(checkpoint(lambda x: jnp.sin(x) ** 2))(0.5)), 3)  # sin(1)
+        0.841
     """
     always = _setting.get(NOTHING).always
     assert always is not None, "within rematerialise only"
