@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import edit_json
 
 from sensorium_jax import load_weights
 from sensorium_jax.errors import UserError
@@ -274,9 +275,10 @@ def test_damaged_exports(tmp_path):
         (lambda: arrays.write_bytes(whole[:100]), "is damaged"),
         (lambda: arrays.unlink(), "is damaged"),
         (lambda: config.write_text(text[:50]), "which is damaged"),
-        (lambda: config.write_text(text.replace('"format": 1', '"format": 2')), "of format 1"),
-        (lambda: config.write_text(text.replace("cores.Fact", "files.Fact")), "is damaged"),
-        (lambda: config.write_text(text.replace('"sessions": [', '"sessions": ["x",')), "3 sess"),
+        (lambda: config.write_text(text.replace("cores.Fact", "files.Fact")), "found it changed"),
+        (lambda: edit_json(config, lambda x: x | {"format": 2}), "of format 1"),
+        (lambda: edit_json(config, lambda x: x | {"model": {"type": "files.Fact"}}), "is damaged"),
+        (lambda: edit_json(config, lambda x: x | {"sessions": ["x", *x["sessions"]]}), "3 sess"),
     ):
         damage()
         with pytest.raises(UserError, match=words):
