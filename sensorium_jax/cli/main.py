@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from sensorium_jax._version import __version__
-from sensorium_jax.cli.signals import report_stop, signals_interrupt
+from sensorium_jax.cli.signals import ignore_signals, report_stop, signals_interrupt
 from sensorium_jax.errors import DONE, USER_ERROR, hint
 
 COMMANDS = {
@@ -91,7 +91,9 @@ def start(argv: Sequence[str]) -> None:
 
                 use_huge_pages()
             code = main(argv)
+            ignore_signals()
     except KeyboardInterrupt:  # while modules are imported
+        ignore_signals()
         code = report_stop()
     sys.exit(code)
 

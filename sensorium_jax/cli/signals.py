@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import shlex
 import signal
@@ -23,15 +24,31 @@ def signals_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    handlers = {}
+    def again(unraisable) -> None:
+        """A Ctrl-C that arrives within a callback of a library gets lost there: it comes again."""
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(0.02, lambda: runs and _thread.interrupt_main()).start()
+        else:
+            hook(unraisable)
+
+    handlers, hook, runs = {}, sys.unraisablehook, True
     if threading.current_thread() is threading.main_thread():
         heeded = [s for s in STOP_SIGNALS if signal.getsignal(s) == signal.SIG_DFL]
         handlers = {s: signal.signal(s, interrupt) for s in heeded}
+        sys.unraisablehook = again
     try:
         yield
     finally:
+        sys.unraisablehook, runs = hook, False
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is interrupt:
+                signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """From now on nothing stops the process: it is about to end."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def report_stop(reason: str = "") -> int:
