@@ -255,3 +255,17 @@ def test_every_phase_of_a_command_can_be_stopped(number, capsys):
         assert programs.exit_code(lambda: signal.raise_signal(number) or 0) == 0
     finally:
         signal.signal(number, before)
+
+
+def test_a_stop_within_text_that_is_run_keeps_the_exit_code(tmp_path):
+    """CPython would end by SIGINT: dataclasses run text, and imports are full of them."""
+    program = (
+        "import sys; sys.argv = ['sensorium-jax', 'tiers']\n"
+        "from sensorium_jax.cli import main\n"
+        "def stop(words): exec('raise KeyboardInterrupt')\n"
+        "main.main = stop\n"
+        "main.program()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == ("Stopped. Run the same command again to resume: sensorium-jax tiers\n")

@@ -46,9 +46,14 @@ def signals_interrupt() -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """From now on nothing stops the process: it is about to end."""
+    """From now on nothing stops the process: it is about to end, with its own exit code.
+
+    CPython keeps in mind that text given to ``exec``, as dataclasses do, was interrupted, and ends
+    by SIGINT for that, unless other text ran since.
+    """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    eval("0")
 
 
 def report_stop(reason: str = "") -> int:

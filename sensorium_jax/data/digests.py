@@ -35,8 +35,8 @@ class Digests:
 
     def __init__(self, folder: Path, *, advice: str):
         self._folder = folder
-        known = folder / NAME
-        self._expected = read_json(known, advice=advice)["files"] if known.exists() else None
+        record = folder / NAME
+        self._expected = read_json(record, advice=advice)["files"] if record.exists() else None
         self._checked: set[str] = set()
 
     def check(self, name: str) -> None:

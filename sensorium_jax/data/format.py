@@ -348,12 +348,12 @@ def finish_store(path: Path) -> list[str]:
     files = [folder / SESSION_FILE for folder in folders]
     sessions = [folder.name for folder in folders]
     commands = list(dict.fromkeys(command for file in files for command in read_commands(file)))
-    known = [folder for folder in folders if (folder / digests.NAME).exists()]
+    sealed = [folder for folder in folders if (folder / digests.NAME).exists()]
     record = {
         "version": VERSION,
         "sessions": sessions,
         "commands": commands,
-        "digests": {folder.name: file_digest(folder / digests.NAME) for folder in known},
+        "digests": {folder.name: file_digest(folder / digests.NAME) for folder in sealed},
     }
     write_json(path / STORE_FILE, record, sealed=True)
     return sessions

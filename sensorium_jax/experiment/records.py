@@ -94,9 +94,9 @@ def classes() -> dict[str, type]:
         for kind in module.__all__
         if dataclasses.is_dataclass(getattr(module, kind))
     }
-    own = {"Experiment": Experiment, "Model": Model}
-    own |= {f"experiment.{kind.__name__}": kind for kind in (Data, Training)}
-    return own | public | _REGISTRY
+    experiments = {"Experiment": Experiment, "Model": Model}
+    experiments |= {f"experiment.{kind.__name__}": kind for kind in (Data, Training)}
+    return experiments | public | _REGISTRY
 
 
 def register(kind: type) -> type:

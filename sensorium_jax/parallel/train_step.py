@@ -202,9 +202,9 @@ def _norm(tree: PyTree, specs: PyTree) -> Array:
 
 def _norm_by_mouse(weights: PyTree, specs: PyTree) -> Array:
     """``_norm`` of every mouse's own weights, those of all parts but the core: -> [S]."""
-    own, specs = ({k: v for k, v in x.items() if k != "core"} for x in (weights, specs))
+    by_mouse, specs = ({k: v for k, v in x.items() if k != "core"} for x in (weights, specs))
     square = functools.partial(_square, first_axis=1)
-    return jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(square, own, specs))))
+    return jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(square, by_mouse, specs))))
 
 
 def _square(x: Array, spec: P, *, first_axis: int = 0) -> Array:
@@ -238,18 +238,18 @@ def _sum_over_mice(
     """
     # Weights that vary over devices: each device's gradient is that of its own trials.
     weights = jax.tree.map(_mark_varying, params.weights, specs)
-    core, own = weights["core"], {k: v for k, v in weights.items() if k != "core"}
+    core, by_mouse = weights["core"], {k: v for k, v in weights.items() if k != "core"}
 
     size = group_size(len(share), at_once)
 
-    def group_sums(core, own, batch, neurons, statistics, key, share):
-        group = Params({"core": core, **own}, params.stats)
+    def group_sums(core, by_mouse, batch, neurons, statistics, key, share):
+        group = Params({"core": core, **by_mouse}, params.stats)
         sums, stats = _poisson_sums(model, group, batch, neurons, statistics, key=key.T)
         return jnp.sum(share * sums), (sums, stats)
 
     def add_group(core_grads, first):
         group = jax.tree.map(
-            lambda x: jax.lax.dynamic_slice_in_dim(x, first, size), (own, *data, share)
+            lambda x: jax.lax.dynamic_slice_in_dim(x, first, size), (by_mouse, *data, share)
         )
         (_, (sums, stats)), (core_grad, own_grad) = jax.value_and_grad(
             group_sums, argnums=(0, 1), has_aux=True

@@ -119,18 +119,18 @@ def _run(
     if not remat.includes("core") or len(x) <= frames:
         return run(x, *weights, initial)
     # Piece by piece: the gradient keeps the state between pieces, and computes a piece again.
-    whole = len(x) // frames * frames
+    length = len(x) // frames * frames
 
     def piece(state: Array, x: Array) -> tuple[Array, Array]:
         states = jax.checkpoint(run)(x, *weights, state)
         return states[-1], states
 
-    pieces = x[:whole].reshape(-1, frames, *x.shape[1:])
+    pieces = x[:length].reshape(-1, frames, *x.shape[1:])
     last, states = jax.lax.scan(piece, initial, pieces)
-    states = states.reshape(whole, *states.shape[2:])
-    if whole == len(x):
+    states = states.reshape(length, *states.shape[2:])
+    if length == len(x):
         return states
-    return jnp.concatenate([states, run(x[whole:], *weights, last)])
+    return jnp.concatenate([states, run(x[length:], *weights, last)])
 
 
 def _run_piece(

@@ -136,10 +136,10 @@ def map_images(function: Callable[[Array], Array], images: Array) -> Array:
     """
     if not includes("core") or len(images) <= IMAGES:
         return function(images)
-    whole = len(images) // IMAGES * IMAGES
-    groups = images[:whole].reshape(-1, IMAGES, *images.shape[1:])
+    length = len(images) // IMAGES * IMAGES
+    groups = images[:length].reshape(-1, IMAGES, *images.shape[1:])
     mapped: Any = jax.lax.map(jax.checkpoint(function), groups)  # a loop needs no condition
-    mapped = mapped.reshape(whole, *mapped.shape[2:])
-    if whole == len(images):
+    mapped = mapped.reshape(length, *mapped.shape[2:])
+    if length == len(images):
         return mapped
-    return jnp.concatenate([mapped, function(images[whole:])])
+    return jnp.concatenate([mapped, function(images[length:])])
