@@ -1,16 +1,41 @@
 """Errors that are meant for a person: one line, no traceback; and the exit codes of programs."""
 
+import contextlib
 import difflib
 import errno
 import math
 import os
 import re
 import signal
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 
 DONE, BUG, USER_ERROR, STOPPED = 0, 1, 2, 130  # exit codes; 130 as a shell reports Ctrl-C
 # Ctrl-C, a scheduler's end, a closed terminal, and Slurm's warning before its time limit.
 STOP_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1
+
+
+@contextlib.contextmanager
+def hold_signals() -> Iterator[None]:
+    """Within it a first one of ``STOP_SIGNALS`` waits until the end; a second one interrupts."""
+    arrived: list[int] = []
+
+    def hold(number: int, frame: object) -> None:
+        arrived.append(number)
+        if len(arrived) > 1:
+            raise KeyboardInterrupt
+
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        heeded = [s for s in STOP_SIGNALS if callable(signal.getsignal(s))]
+        handlers = {s: signal.signal(s, hold) for s in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
 
 
 class UserError(Exception):

@@ -1,11 +1,12 @@
 """Small files are whole or not there, and pages take any title."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
 
-from sensorium_jax.errors import UserError, hint
+from sensorium_jax.errors import STOP_SIGNALS, UserError, hint, hold_signals
 from sensorium_jax.files import plain, read_json, whole_file, write_json
 from sensorium_jax.pages import page
 from sensorium_jax.tables import Row, Table
@@ -63,3 +64,23 @@ def test_damaged_json_says_what_to_do(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match="a.json, which is damaged .*; mend it"):
         read_json(tmp_path / "a.json", advice="mend it")
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_signals_are_held_until_the_end_and_a_second_one_is_not(number):
+    seen = []
+    before = signal.signal(number, lambda *_: seen.append("handled"))
+    try:
+        with hold_signals():
+            signal.raise_signal(number)
+            assert not seen
+        assert seen == ["handled"]
+        with pytest.raises(KeyboardInterrupt), hold_signals():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+        signal.signal(number, signal.SIG_IGN)
+        with hold_signals():
+            signal.raise_signal(number)
+        assert seen == ["handled"] and signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)

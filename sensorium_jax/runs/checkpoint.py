@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from sensorium_jax.errors import UserError, is_full_disk
+from sensorium_jax.errors import UserError, hold_signals, is_full_disk
 from sensorium_jax.files import file_digest, read_json, write_json
 from sensorium_jax.types import Params, TrainState
 
@@ -97,9 +97,10 @@ class Checkpoints:
         self._check_space(SPARE * size + SPARE_BYTES)
         items[name] = ocp.args.StandardSave(tree)
         try:
-            manager.save(step, args=ocp.args.Composite(**items), force=True)
-            if jax.process_index() == 0:
-                seal(Path(manager.directory) / str(step))
+            with hold_signals():  # orbax's threads print tracebacks if it is interrupted
+                manager.save(step, args=ocp.args.Composite(**items), force=True)
+                if jax.process_index() == 0:
+                    seal(Path(manager.directory) / str(step))
         except Exception as error:
             if not is_full_disk(error):
                 raise
@@ -144,7 +145,8 @@ class Checkpoints:
             if reason is None:
                 items[name] = ocp.args.StandardRestore(_abstract(like))
                 try:
-                    return step, manager.restore(step, args=ocp.args.Composite(**items))
+                    with hold_signals():
+                        return step, manager.restore(step, args=ocp.args.Composite(**items))
                 except (OSError, MemoryError, jax.errors.JaxRuntimeError):
                     raise
                 except Exception as error:  # orbax raises plain ones too
