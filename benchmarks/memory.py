@@ -21,31 +21,26 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import record
 from rich.console import Console
 from rich.table import Table
-from sharding import random_inputs
 
-from sensorium_jax import models, parallel
+from sensorium_jax import parallel
 from sensorium_jax.configs import load_config
 from sensorium_jax.experiment import Experiment, override
 from sensorium_jax.pages import page
+from sensorium_jax.training import forecast
 from sensorium_jax.training.plan import Plan, fits, plans
-from sensorium_jax.types import TrainState
 
 SETTINGS = ("all_at_once", "default", "in_turn", "leanest")
 SIZES = {"mice": 10, "trials": 8, "frames": 80, "neurons": 8285}
-Inputs = tuple[Any, ...]
 
 
 def main() -> None:
@@ -81,60 +76,23 @@ def measure(
     name: str, experiment: Experiment, sizes: dict[str, int], rounds: int
 ) -> list[dict[str, Any]]:
     """A row for every setting of a config."""
-    batch, neurons, statistics = jax.eval_shape(lambda: random_inputs(**sizes))
-    shapes = state_shapes(experiment, batch, neurons)
-    key, scale = jax.eval_shape(lambda: (jax.random.key(0), jnp.float32(1)))
-    programs, rows = {}, []
+    mesh = parallel.make_mesh(1)
+    shapes = forecast.step_shapes(experiment, [sizes["neurons"]] * sizes["mice"])
+    programs, rows = {}, {}
     for setting, plan in settings(experiment, sizes["mice"]).items():
-        parts = experiment.model, experiment.scaling, optimizer_of(experiment)
-        step = parallel.make_train_step(*parts, parallel.make_mesh(1), **plan._asdict())
-        program = step.lower(shapes, batch, neurons, statistics, key, scale).compile()
+        program = forecast.compile_step(experiment, plan, shapes, mesh)
         needed = program.memory_analysis().temp_size_in_bytes
         row = {"model": name, "mice": sizes["mice"], "setting": setting, **plan._asdict()}
-        rows.append({**row, "temporary_gib": needed / 2**30, "step_s": None})
+        rows[setting] = {**row, "temporary_gib": needed / 2**30, "step_s": None}
         if rounds and fits(program):
             programs[setting] = program
-    seconds = timed(programs, experiment, sizes, rounds)
-    return [{**row, "step_s": seconds.get(row["setting"])} for row in rows]
-
-
-def optimizer_of(experiment: Experiment):
-    """The optimiser of a training of some length."""
-    return experiment.optimizer.make(100)
-
-
-def state_shapes(experiment: Experiment, batch, neurons) -> TrainState:
-    """Shapes of a state before the first step."""
-    return jax.eval_shape(lambda b, n: make_state(experiment, b, n), batch, neurons)
-
-
-def make_state(experiment: Experiment, batch, neurons) -> TrainState:
-    """A state before the first step."""
-    params = models.init(experiment.model, jax.random.key(0), batch, neurons)
-    opt = optimizer_of(experiment).init(params.weights)
-    return TrainState(jnp.zeros((), jnp.int32), params, opt)
-
-
-def timed(
-    programs: dict[str, Any], experiment: Experiment, sizes: dict[str, int], rounds: int
-) -> dict[str, float]:
-    """Median seconds of a step of every program, all in turn in every round."""
-    if not programs:
-        return {}
-    batch, neurons, statistics = random_inputs(**sizes)
-    mesh = parallel.make_mesh(1)
-    batch = parallel.shard_batch(batch, mesh)
-    rest = parallel.replicate((neurons, statistics, jax.random.key(1), jnp.float32(1)), mesh)
-    parts = experiment.model, optimizer_of(experiment), mesh
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(rounds + 1):  # the first one warms up
-        for name, program in programs.items():
-            state = parallel.place_state(make_state(experiment, batch, neurons), *parts)
-            jax.block_until_ready((state, batch))
-            began = time.perf_counter()
-            jax.block_until_ready(program(state, batch, *rest))
-            seconds[name].append(time.perf_counter() - began)
-    return {name: float(np.median(values[1:])) for name, values in seconds.items()}
+    if programs:
+        taken = forecast.time_steps(
+            experiment, list(programs.values()), shapes, mesh, rounds=rounds
+        )
+        for setting, seconds in zip(programs, taken, strict=True):
+            rows[setting]["step_s"] = float(np.median(seconds))
+    return list(rows.values())
 
 
 def table(rows: list[dict[str, Any]], sizes: dict[str, int]) -> Table:

@@ -18,7 +18,6 @@ import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import record
 from rich.console import Console
 from rich.progress import track
@@ -26,9 +25,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sensorium_jax import models, parallel, protocol
+from sensorium_jax import models, parallel
 from sensorium_jax.pages import page
-from sensorium_jax.types import Batch, Moments, Neurons, Statistics
+from sensorium_jax.training.forecast import data_shapes
 
 SIZES = {"mice": "1,5,10", "trials": "1,8", "neurons": "1000,8285"}
 BYTES = "temporary", "arguments", "result"
@@ -59,7 +58,7 @@ def main() -> None:
 
 def memory(experiment, *, mice: int, trials: int, frames: int, neurons: int) -> dict[str, int]:
     """Bytes of the compiled prediction step."""
-    inputs = shapes(mice=mice, trials=trials, frames=frames, neurons=neurons)
+    inputs = data_shapes(mice=mice, trials=trials, frames=frames, neurons=neurons)
     batch, people, _ = inputs
     params = jax.eval_shape(
         lambda batch, people: models.init(experiment.model, jax.random.key(0), batch, people),
@@ -70,26 +69,6 @@ def memory(experiment, *, mice: int, trials: int, frames: int, neurons: int) -> 
     used = step.lower(params, *inputs).compile().memory_analysis()
     sizes = used.temp_size_in_bytes, used.argument_size_in_bytes, used.output_size_in_bytes
     return dict(zip(BYTES, sizes, strict=True))
-
-
-def shapes(*, mice: int, trials: int, frames: int, neurons: int) -> tuple:
-    """A batch, neurons and statistics at the benchmark's image size, without any numbers."""
-
-    def array(*shape: int, dtype=jnp.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((mice, *shape), dtype)
-
-    image, clip = (protocol.HEIGHT, protocol.WIDTH), (trials, frames)
-    batch = Batch(
-        array(*clip, *image, dtype=jnp.uint8),
-        array(*clip, 2),
-        array(*clip, 2),
-        array(*clip, neurons),
-        array(trials, dtype=jnp.int32),
-        array(*clip, dtype=bool),
-    )
-    people = Neurons(array(neurons, 3), array(neurons), array(neurons, dtype=bool))
-    moments = (Moments(array(1, *s), array(1, *s)) for s in (image, (2,), (2,), (neurons,)))
-    return batch, people, Statistics(*moments, array())
 
 
 def table(found: list[dict]) -> Table:

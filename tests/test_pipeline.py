@@ -270,3 +270,19 @@ def test_sessions_are_groups_of_zarr(store, recordings):
     assert {"video", "response", "pooled", "framewise", "released"} <= set(group.keys())
     np.testing.assert_array_equal(group["pooled"]["video_std"][:], session.load("pooled/video_std"))
     np.testing.assert_array_equal(group["video"][0, :5], session.read(0, 0, 5).video)
+
+
+def test_any_batch_of_training_can_be_made_again(recordings):
+    """By its number alone, as naming the trials of a step needs it."""
+    options = {"trials": 2, "seed": 3}
+    batches = pipeline.train_iterator(recordings, frames=10, **options)
+    for index in range(6):
+        expected = next(batches)
+        found = pipeline.train_batch(recordings, index, frames=10, **options)
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(a, b)
+        rows = pipeline.train_rows(recordings, index, **options)
+        for s, row in np.ndindex(rows.shape):
+            start = int(found.first_frame[s, row])
+            trial = recordings.sessions[s].read(int(rows[s, row]), start, start + 10)
+            np.testing.assert_array_equal(found.video[s, row], trial.video)

@@ -94,15 +94,20 @@ def train_batch(
     trials: int,
     seed: int,
     tier: str = protocol.TRAIN,
-) -> tuple[Batch, np.ndarray]:
-    """Batch ``index`` of ``train_iterator``, and the rows [S B] of its trials in their tables."""
+) -> Batch:
+    """Batch ``index`` of ``train_iterator``, whole: arrays [S B T ...]."""
     rows = [recordings.rows(i, tier) for i in range(len(recordings.sessions))]
     options = {"frames": frames, "trials": trials, "seed": seed}
-    batches = _batches(recordings, rows, **options, part=0, parts=1)
-    order = [
-        np.asarray(_shuffled(r, seed=seed + i).batch(trials)[index]) for i, r in enumerate(rows)
-    ]
-    return _stack(batches[index]), np.stack(order)
+    return _stack(_batches(recordings, rows, **options, part=0, parts=1)[index])
+
+
+def train_rows(
+    recordings: Recordings, index: int, *, trials: int, seed: int, tier: str = protocol.TRAIN
+) -> np.ndarray:
+    """The rows [S B] of batch ``index`` of ``train_iterator`` in the sessions' tables of trials."""
+    rows = (recordings.rows(i, tier) for i in range(len(recordings.sessions)))
+    batches = (_shuffled(r, seed=seed + i).batch(trials) for i, r in enumerate(rows))
+    return np.stack([np.asarray(batch[index]) for batch in batches])
 
 
 def _check_rows(session: Session, rows: np.ndarray, *, tier: str, frames: int, trials: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +65,7 @@ def forecast(
     shared = experiment.neuron_devices
     devices = devices or parallel.devices_for(experiment.data.trials, neuron_devices=shared)
     mesh = parallel.make_mesh(devices, neuron_devices=shared)
-    shapes = _shapes(experiment, neurons, frames=experiment.data.frames, clip=frames, mesh=mesh)
+    shapes = step_shapes(experiment, neurons, frames=frames)
     state, batch, people, statistics = shapes
     found, chosen, program = {}, None, None
     for plan in plans(experiment, mice=len(neurons), devices=mesh.size):
@@ -73,7 +74,10 @@ def forecast(
         if fits(program):
             chosen = plan
             break
-    step_s = _time(experiment, program, shapes, mesh, steps) if chosen and steps else None
+    step_s = None
+    if chosen and steps:
+        (seconds,) = time_steps(experiment, [program], shapes, mesh, rounds=steps)
+        step_s = float(np.median(seconds))
     size = {"weights": _bytes(state.params), "optimiser": _bytes(state.opt)}
     return Forecast(
         size | {"a batch": _bytes(batch), "neurons, statistics": _bytes((people, statistics))},
@@ -98,28 +102,43 @@ def _optimizer(experiment: Experiment):
     return experiment.optimizer.make(experiment.epoch_steps * experiment.max_epochs)
 
 
-def _shapes(
-    experiment: Experiment, neurons: list[int], *, frames: int, clip: int, mesh: Mesh
+def step_shapes(
+    experiment: Experiment, neurons: list[int], *, frames: int = 300
 ) -> tuple[TrainState, Batch, Neurons, Statistics]:
-    """Shapes of a step's inputs: state, batch, neurons, statistics."""
-    multiple = experiment.neuron_devices
+    """Shapes of a training step's inputs: state, batch, neurons, statistics.
+
+    Args:
+        experiment: model and training.
+        neurons: of every mouse; the arrays are padded to the largest.
+        frames: length of the longest trial.
+    """
+    data, multiple = experiment.data, experiment.neuron_devices
     width = -(-max(neurons) // multiple) * multiple
-    moments = 1 if experiment.data.statistics == "pooled" else min(clip, protocol.CLIP_FRAMES)
-    data = _data(len(neurons), experiment.data.trials, frames, width, moments)
-    batch, people, _ = data
+    moments = 1 if data.statistics == "pooled" else min(frames, protocol.CLIP_FRAMES)
+    size = {"mice": len(neurons), "trials": data.trials, "frames": data.frames, "neurons": width}
+    arrays = data_shapes(**size, moments=moments)
+    batch, people, _ = arrays
 
     def start(batch: Batch, people: Neurons) -> TrainState:
         params = models.init(experiment.model, jax.random.key(0), batch, people)
         opt = _optimizer(experiment).init(params.weights)
         return TrainState(jnp.zeros((), jnp.int32), params, opt)
 
-    return jax.eval_shape(start, batch, people), *data
+    return jax.eval_shape(start, batch, people), *arrays
 
 
-def _data(
-    mice: int, trials: int, frames: int, neurons: int, moments: int
+def data_shapes(
+    *, mice: int, trials: int, frames: int, neurons: int, moments: int = 1
 ) -> tuple[Batch, Neurons, Statistics]:
-    """Shapes of a batch, neurons and statistics at the benchmark's image size."""
+    """Shapes of a batch, neurons and statistics at the benchmark's image size.
+
+    ``moments`` is the number of frames of the statistics; 1: pooled over frames.
+
+    Examples:
+        >>> batch, _, statistics = data_shapes(mice=2, trials=3, frames=5, neurons=7)
+        >>> batch.response.shape, statistics.response.mean.shape
+        ((2, 3, 5, 7), (2, 1, 7))
+    """
 
     def array(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((mice, *shape), dtype)
@@ -147,32 +166,39 @@ def _evaluation_bytes(
     state, _, people, statistics = shapes
     trials = -(-experiment.evaluation_trials // mesh.size) * mesh.size
     width = people.mask.shape[1]
-    batch, _, _ = _data(len(neurons), trials, min(frames, protocol.CLIP_FRAMES), width, 1)
+    frames = min(frames, protocol.CLIP_FRAMES)
+    batch, _, _ = data_shapes(mice=len(neurons), trials=trials, frames=frames, neurons=width)
     step = parallel.make_predict_step(experiment.model, mesh)
     return needed_bytes(step.lower(state.params, batch, people, statistics).compile())
 
 
-def _time(experiment: Experiment, program: Any, shapes: tuple, mesh: Mesh, steps: int) -> float:
-    """Median seconds of a step on random numbers, after one that is not counted."""
+def time_steps(
+    experiment: Experiment, programs: Sequence[Any], shapes: tuple, mesh: Mesh, *, rounds: int
+) -> list[list[float]]:
+    """Seconds of compiled training steps on random numbers, by program and round.
+
+    All run in turn in every round; a first round is not counted.
+    """
     rng = np.random.default_rng(0)
 
     def fill(x: jax.ShapeDtypeStruct) -> np.ndarray:
         return rng.uniform(0.5, 1.5, x.shape).astype(x.dtype)
 
     batch, people, statistics = jax.tree.map(fill, shapes[1:])
-    params = models.init(experiment.model, jax.random.key(0), batch, people)
     optimizer = _optimizer(experiment)
-    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params.weights))
-    state = parallel.place_state(state, experiment.model, optimizer, mesh)
-    batch = parallel.shard_batch(batch, mesh)
-    rest = (people, statistics, jax.random.key(1), jnp.float32(1))
-    rest = parallel.replicate(rest, mesh)
-    seconds = []
-    for _ in range(steps + 1):
-        began = time.perf_counter()
-        state, _ = jax.block_until_ready(program(state, batch, *rest))
-        seconds.append(time.perf_counter() - began)
-    return float(np.median(seconds[1:]))
+    rest = people, statistics, jax.random.key(1), jnp.float32(1)
+    rest, placed = parallel.replicate(rest, mesh), parallel.shard_batch(batch, mesh)
+    seconds: list[list[float]] = [[] for _ in programs]
+    for _ in range(rounds + 1):
+        for program, taken in zip(programs, seconds, strict=True):
+            params = models.init(experiment.model, jax.random.key(0), batch, people)
+            state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params.weights))
+            state = parallel.place_state(state, experiment.model, optimizer, mesh)
+            jax.block_until_ready((state, placed))
+            began = time.perf_counter()
+            jax.block_until_ready(program(state, placed, *rest))
+            taken.append(time.perf_counter() - began)
+    return [taken[1:] for taken in seconds]
 
 
 def _bytes(tree: PyTree) -> int:

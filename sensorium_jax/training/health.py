@@ -63,7 +63,8 @@ def find_fault(
     own = np.stack([metrics["mouse_loss"], metrics["mouse_grad_norm"]])
     wrong = ~np.isfinite(own).all(0)
     mice = np.flatnonzero(wrong if wrong.any() else ~wrong)
-    _, rows = _batch(experiment, recordings, step)
+    trials_each, seed = experiment.data.trials, experiment.seed
+    rows = pipeline.train_rows(recordings, step - 1, trials=trials_each, seed=seed)
     trials = {}
     for s in mice.tolist():
         trials[recordings.session_names[s]] = recordings.trials(s).number[rows[s]].tolist()
@@ -88,17 +89,20 @@ def write_bundle(
     """
     mice = list(fault.mice)
     mice = mice[:1] if len(mice) == len(recordings.sessions) else mice
-    batch, _ = _batch(experiment, recordings, fault.step)
+    options, seed = experiment.data, experiment.seed
+    batch = pipeline.train_batch(
+        recordings, fault.step - 1, frames=options.frames, trials=options.trials, seed=seed
+    )
     data = batch, recordings.neurons, recordings.statistics(experiment.data.statistics)
     batch, neurons, statistics = jax.tree.map(lambda x: x[mice], data)
     params = jax.tree.map(parallel.fetch, state.params)  # every process takes part
     if jax.process_index() > 0:
         return
     arrays = {
-        "params": models.select_sessions(params, mice)._asdict(),
-        "batch": batch._asdict(),
-        "neurons": neurons._asdict(),
-        "statistics": {k: v._asdict() if k != "trials" else v for k, v in _fields(statistics)},
+        "params": _as_dict(models.select_sessions(params, mice)),
+        "batch": _as_dict(batch),
+        "neurons": _as_dict(neurons),
+        "statistics": _as_dict(statistics),
         "key": np.asarray(jax.random.key_data(key)),
         "lr_scale": np.asarray(lr_scale),
         "step": np.asarray(state.step),
@@ -159,16 +163,11 @@ def reproduce(folder: str | Path) -> dict[str, Any]:
     return jax.device_get(metrics)
 
 
-def _batch(experiment: Experiment, recordings: Recordings, step: int) -> tuple[Batch, np.ndarray]:
-    """The batch of a step, counted from 1, and the rows [S B] of its trials."""
-    data = experiment.data
-    return pipeline.train_batch(
-        recordings, step - 1, frames=data.frames, trials=data.trials, seed=experiment.seed
-    )
-
-
-def _fields(statistics: Statistics):
-    return statistics._asdict().items()
+def _as_dict(tree: Any) -> Any:
+    """A tree of named tuples as one of dictionaries."""
+    if not hasattr(tree, "_asdict"):
+        return tree
+    return {name: _as_dict(branch) for name, branch in tree._asdict().items()}
 
 
 def _enumerate(numbers: list[int]) -> str:
