@@ -259,13 +259,16 @@ def test_every_phase_of_a_command_can_be_stopped(number, capsys):
 
 def test_a_stop_within_text_that_is_run_keeps_the_exit_code(tmp_path):
     """CPython would end by SIGINT: dataclasses run text, and imports are full of them."""
-    program = (
+    (tmp_path / "stopped.py").write_text(
         "import sys; sys.argv = ['sensorium-jax', 'tiers']\n"
         "from sensorium_jax.cli import main\n"
         "def stop(words): exec('raise KeyboardInterrupt')\n"
         "main.main = stop\n"
         "main.program()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    command = [sys.executable, "-m", "stopped"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run(command, **options)
     assert done.returncode == 130
-    assert done.stderr == ("Stopped. Run the same command again to resume: sensorium-jax tiers\n")
+    assert done.stderr == "Stopped. Run the same command again to resume: sensorium-jax tiers\n"
